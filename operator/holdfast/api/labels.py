@@ -1,0 +1,40 @@
+"""Every label, annotation, field manager and reserved name that Holdfast writes, in one place."""
+
+from __future__ import annotations
+
+from typing import Final
+
+GROUP: Final = "holdfast.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+FIELD_MANAGER: Final = "holdfast"
+
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY_VALUE: Final = "holdfast"
+
+JOB_UID: Final = f"{GROUP}/job-uid"
+JOB_NAME: Final = f"{GROUP}/job-name"
+ATTEMPT: Final = f"{GROUP}/attempt"
+ROLE: Final = f"{GROUP}/role"
+SLICE: Final = f"{GROUP}/slice"
+HOST: Final = f"{GROUP}/host"
+
+SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+
+RESERVED_PREFIX: Final = "holdfast"
+TRAINER: Final = "trainer"
+RESTORE_CONTAINER: Final = "holdfast-restore"
+SIDECAR_CONTAINER: Final = "holdfast-sidecar"
+VOLUME: Final = "holdfast-volume"
+RUN_VOLUME: Final = "holdfast-run"
+TOKEN_VOLUME: Final = "holdfast-token"  # noqa: S105 - a volume's name
+
+# Environment that Holdfast sets in the user's containers; a template that sets one of them is refused.
+TRAINER_ENVIRONMENT: Final = (
+    "HOLDFAST_CHECKPOINT_DIR",
+    "HOLDFAST_RESTORED_STEP_FILE",
+    "HOLDFAST_EVERY_STEPS",
+    "HOLDFAST_ATTEMPT",
+    "HOLDFAST_SOCKET",
+    "HOLDFAST_SLOT",
+)
