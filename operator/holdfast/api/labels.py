@@ -27,7 +27,7 @@ RESTORE_CONTAINER: Final = "holdfast-restore"
 SIDECAR_CONTAINER: Final = "holdfast-sidecar"
 VOLUME: Final = "holdfast-volume"
 RUN_VOLUME: Final = "holdfast-run"
-TOKEN_VOLUME: Final = "holdfast-token"  # noqa: S105 - a volume's name
+TOKEN_VOLUME: Final = "holdfast-token"
 
 # Environment that Holdfast sets in the user's containers; a template that sets one of them is refused.
 TRAINER_ENVIRONMENT: Final = (

@@ -30,7 +30,7 @@ POD_UID_VARIABLE: Final = "HOLDFAST_POD_UID"
 # Where the pod's own volumes are mounted in restore and sidecar; the trainer sees RUN_DIRECTORY too.
 VOLUME_ROOT: Final = "/holdfast/volume"
 RUN_DIRECTORY: Final = "/run/holdfast"
-TOKEN_PATH: Final = "/holdfast/token/token"  # noqa: S105 - a path, not a secret
+TOKEN_PATH: Final = "/holdfast/token/token"
 SOCKET_PATH: Final = f"{RUN_DIRECTORY}/holdfast.sock"
 RESTORED_STEP_PATH: Final = f"{RUN_DIRECTORY}/restored-step"
 
@@ -39,7 +39,13 @@ Phase = Literal["Starting", "Restoring", "Watching", "Flushing", "Flushed", "Fin
 CommandKind = Literal["Checkpoint", "Drain", "Cadence"]
 RestorePolicy = Literal["Latest", "Step", "None"]
 OutcomeKind = Literal[
-    "Restored", "Superseded", "PrefixTaken", "NoRestorableCheckpoint", "RestoreRefused", "Finished", "Interrupted"
+    "Restored",
+    "Superseded",
+    "PrefixTaken",
+    "NoRestorableCheckpoint",
+    "RestoreRefused",
+    "Finished",
+    "Interrupted",
 ]
 
 
@@ -47,7 +53,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     """A document on the wire: immutable, camelCase, unknown fields ignored so that versions can differ by one."""
 
 
-class RestoreOrder(Wire, frozen=True):
+class RestoreOrder(Wire, frozen=True, kw_only=True):
     """`spec.checkpoint.restore` as the pods see it; `digest` identifies the order so that it is served once."""
 
     policy: RestorePolicy = "Latest"
@@ -55,7 +61,7 @@ class RestoreOrder(Wire, frozen=True):
     digest: str = ""
 
 
-class SidecarConfig(Wire, frozen=True):
+class SidecarConfig(Wire, frozen=True, kw_only=True):
     """Everything that restore and sidecar know about their job and slot.
 
     `job_created` is the job's `metadata.creationTimestamp`; with `job_uid` and `attempt` it orders the runs.
@@ -84,7 +90,7 @@ class SidecarConfig(Wire, frozen=True):
     token_path: str = TOKEN_PATH
 
 
-class StoreState(Wire, frozen=True):
+class StoreState(Wire, frozen=True, kw_only=True):
     """Whether the bucket can be used. `reason` is a stable CamelCase word, `message` says what to change."""
 
     ready: bool = True
@@ -92,7 +98,7 @@ class StoreState(Wire, frozen=True):
     message: str = ""
 
 
-class Progress(Wire, frozen=True):
+class Progress(Wire, frozen=True, kw_only=True):
     """What the trainer said about itself through the client library; every field may be missing."""
 
     step: int | None = None
@@ -101,7 +107,7 @@ class Progress(Wire, frozen=True):
     steps_per_second: float | None = None
 
 
-class Commit(Wire, frozen=True):
+class Commit(Wire, frozen=True, kw_only=True):
     """One committed checkpoint, keyed by `(run, step)`. `object` is the manifest's full name (`gs://...`)."""
 
     run: int
@@ -112,7 +118,7 @@ class Commit(Wire, frozen=True):
     object: str = ""
 
 
-class Damage(Wire, frozen=True):
+class Damage(Wire, frozen=True, kw_only=True):
     """A committed object that did not verify: the reason why a restore fell back to an older commit."""
 
     run: int
@@ -121,7 +127,7 @@ class Damage(Wire, frozen=True):
     problem: str
 
 
-class Health(Wire, frozen=True):
+class Health(Wire, frozen=True, kw_only=True):
     """Whether the trainer's checkpoints look right to the sidecar; `reason` is stable CamelCase."""
 
     healthy: bool = True
@@ -129,12 +135,12 @@ class Health(Wire, frozen=True):
     message: str = ""
 
 
-class Report(Wire, frozen=True):
+class Report(Wire, frozen=True, kw_only=True):
     """The full state of one restore step or sidecar.
 
     `last_complete` is the newest step that is complete in the slot's own directory, `part_written` the newest step
-    whose part manifest of this slot is in the bucket, `committed` the newest step of this run that this process knows
-    to be committed by anybody. `acknowledged` lists the ids of the commands that were carried out.
+    whose part manifest of this slot is in the bucket, `committed` the newest step of this run that this process
+    knows to be committed by anybody. `acknowledged` lists the ids of the commands that were carried out.
     """
 
     version: int = VERSION
@@ -164,11 +170,11 @@ class Report(Wire, frozen=True):
     acknowledged: tuple[str, ...] = ()
 
 
-class Command(Wire, frozen=True):
+class Command(Wire, frozen=True, kw_only=True):
     """An order to one sidecar. Repeated with every answer until a report lists `id` in `acknowledged`.
 
-    `Checkpoint` asks the trainer for a checkpoint and commits it. `Drain` does the same and then flushes everything that
-    is complete; it is acknowledged when nothing is left to upload. `Cadence` sets `every_steps`.
+    `Checkpoint` asks the trainer for a checkpoint and commits it. `Drain` does the same and then flushes everything
+    that is complete; it is acknowledged when nothing is left to upload. `Cadence` sets `every_steps`.
     """
 
     id: str
@@ -177,7 +183,7 @@ class Command(Wire, frozen=True):
     every_steps: int | None = None
 
 
-class Answer(Wire, frozen=True):
+class Answer(Wire, frozen=True, kw_only=True):
     """The operator's answer: how often to report, and what to do. `wait_s` > 0 asks for long polls of that length."""
 
     interval_s: float = 5.0
@@ -186,13 +192,13 @@ class Answer(Wire, frozen=True):
     commands: tuple[Command, ...] = ()
 
 
-class Redirect(Wire, frozen=True):
+class Redirect(Wire, frozen=True, kw_only=True):
     """The body of a 421 answer: this replica does not lead; `leader` is the base URL of the one that does."""
 
     leader: str = ""
 
 
-class Outcome(Wire, frozen=True):
+class Outcome(Wire, frozen=True, kw_only=True):
     """The termination message of restore (`Restored`, a refusal) and sidecar (`Finished`, `Interrupted`)."""
 
     kind: OutcomeKind

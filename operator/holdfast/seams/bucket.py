@@ -56,7 +56,12 @@ class ObjectStore(Protocol):
         """Write a small object. Raises `PreconditionFailed` where the generation differs."""
 
     async def put_stream(
-        self, name: str, source: BinaryIO, size: int, *, if_generation: int | None = None,
+        self,
+        name: str,
+        source: BinaryIO,
+        size: int,
+        *,
+        if_generation: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> ObjectInfo:
         """Write `size` bytes read from `source` with bounded memory; the server checks the crc32c."""

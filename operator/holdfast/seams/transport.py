@@ -13,9 +13,7 @@ class ApiError(Exception):
     `reason` and `message` are those of the `Status` object; `retry_after_s` is the server's own wish.
     """
 
-    def __init__(
-        self, status: int, reason: str = "", message: str = "", *, retry_after_s: float | None = None
-    ) -> None:
+    def __init__(self, status: int, reason: str = "", message: str = "", *, retry_after_s: float | None = None) -> None:
         super().__init__(f"{status} {reason}: {message}" if status else f"no answer: {message}")
         self.status = status
         self.reason = reason
