@@ -111,7 +111,11 @@ class DryRun:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One pass for one object. `commands` maps pod UIDs to the orders that their sidecars have not acknowledged yet."""
+    """One pass for one object.
+
+    `commands` maps pod UIDs to the orders that their sidecars have not acknowledged yet. `waiting` names what the
+    object waits for; the shell remembers since when it has been the same and hands that back as `Observed.waiting`.
+    """
 
     write_ahead: StatusWrite | None = None
     dry_run: DryRun | None = None
@@ -119,4 +123,5 @@ class Plan:
     status: StatusWrite | None = None
     commands: Mapping[str, tuple[Command, ...]] = field(default_factory=dict)
     events: tuple[EventNote, ...] = ()
+    waiting: str = ""
     requeue_after_s: float | None = None
