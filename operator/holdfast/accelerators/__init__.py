@@ -1,0 +1,1 @@
+"""Facts about accelerators as data, the arithmetic of topologies, and what they mean for pods."""

@@ -1,0 +1,125 @@
+"""`spec.accelerator`: what a worker computes on. Exactly one of the kinds is set; everything else follows from it.
+
+Facts about hardware live in `holdfast.accelerators`; only what the API server must refuse at apply is repeated here,
+and a test keeps both equal.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import ConfigDict, Field
+
+from holdfast.api.model import ApiModel, Rule, rules
+
+V6E_TOPOLOGIES: Final = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+V5P_SUB_CUBES: Final = ("2x2x1", "2x2x2", "2x2x4", "2x4x4")
+V5P_MAX_CHIPS: Final = 8960
+ARM_FAMILIES: Final = ("c4a", "n4a", "t2a")
+
+
+class Arch(StrEnum):
+    """The processor's architecture."""
+
+    AMD64 = "Amd64"
+    ARM64 = "Arm64"
+    ANY = "Any"
+
+
+class Generation(StrEnum):
+    """A generation of TPU."""
+
+    V5P = "v5p"
+    V6E = "v6e"
+
+
+def _cel_list(items: tuple[str, ...]) -> str:
+    return "[" + ", ".join(f"'{item}'" for item in items) + "]"
+
+
+_DIMS: Final = "self.topology.split('x')"
+_V5P_CUBES: Final = (
+    "self.topology.matches('^[1-9][0-9]{0,2}x[1-9][0-9]{0,2}x[1-9][0-9]{0,2}$')"
+    f" && {_DIMS}.all(d, int(d) % 4 == 0)"
+    f" && int({_DIMS}[0]) <= int({_DIMS}[1]) && int({_DIMS}[1]) <= int({_DIMS}[2])"
+    f" && int({_DIMS}[0]) * int({_DIMS}[1]) * int({_DIMS}[2]) <= {V5P_MAX_CHIPS}"
+)
+
+
+class CpuAccelerator(ApiModel):
+    """Workers without an accelerator: the resources are those that the template asks for."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                f"self.arch == 'Arm64' || !has(self.machineFamily) || !(self.machineFamily in {_cel_list(ARM_FAMILIES)})",
+                f"the machine families {', '.join(ARM_FAMILIES)} are Arm machines: set arch to Arm64",
+            ),
+        )
+    )
+
+    workers: Annotated[int, Field(ge=1, le=1024)] = 1
+    """How many workers run at the same time, one pod each."""
+
+    arch: Arch = Arch.ANY
+    """The processor that the images are built for. Amd64 and Arm64 select nodes of that architecture (Arm64 tolerates
+    the taint of GKE's Arm nodes too). Any selects nothing: nodes that carry a taint for their architecture are not
+    used."""
+
+    machine_family: Annotated[str, Field(min_length=2, max_length=16, pattern=r"^[a-z][a-z0-9]+$")] | None = None
+    """A machine family of Compute Engine, such as c4a or n4, if nodes of that family alone may be used."""
+
+
+class TpuAccelerator(ApiModel):
+    """Slices of TPU chips. The number of workers is the number of hosts of the topology."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                f"self.generation != 'v6e' || self.topology in {_cel_list(V6E_TOPOLOGIES)}",
+                f"a v6e topology is one of {', '.join(V6E_TOPOLOGIES)}",
+            ),
+            Rule(
+                f"self.generation != 'v5p' || self.topology in {_cel_list(V5P_SUB_CUBES)} || ({_V5P_CUBES})",
+                f"a v5p topology is one of {', '.join(V5P_SUB_CUBES)}, or AxBxC with A <= B <= C, each a multiple of 4, "
+                f"and at most {V5P_MAX_CHIPS} chips, such as 4x4x8",
+            ),
+            Rule(
+                "self.generation != 'v5p' || !has(self.chipsPerHost) || self.chipsPerHost == 4",
+                "a v5p host has 4 chips: leave chipsPerHost out or set it to 4",
+            ),
+            Rule(
+                "self.generation != 'v6e' || !has(self.chipsPerHost) || (self.topology == '1x1' ? self.chipsPerHost == 1"
+                " : (self.topology == '2x4' ? self.chipsPerHost in [4, 8] : self.chipsPerHost == 4))",
+                "v6e hosts have 4 chips, 1 with topology 1x1, and 4 or 8 with topology 2x4: change chipsPerHost or leave "
+                "it out",
+            ),
+        )
+    )
+
+    generation: Generation
+    """The generation of the chips: v5p or v6e (Trillium)."""
+
+    topology: Annotated[str, Field(min_length=3, max_length=11)]
+    """The shape of one slice in chips, such as 4x4 for v6e or 4x4x8 for v5p."""
+
+    slices: Annotated[int, Field(ge=1, le=1)] = 1
+    """How many slices the job runs on. One is what this version supports."""
+
+    chips_per_host: Annotated[int, Field(ge=1, le=8)] | None = None
+    """Chips of one host. Only v6e 2x4 leaves a choice: 4 (two hosts, the default) or 8 (one host)."""
+
+
+class Accelerator(ApiModel):
+    """What the workers compute on: exactly one kind is set."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(Rule("has(self.cpu) != has(self.tpu)", "set exactly one of cpu and tpu"))
+    )
+
+    cpu: CpuAccelerator | None = None
+    """Plain processors: a given number of workers."""
+
+    tpu: TpuAccelerator | None = None
+    """TPU slices: the workers follow from the topology."""

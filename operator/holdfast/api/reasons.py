@@ -1,0 +1,116 @@
+"""Every reason that a status, a condition or an event can carry: one stable word each, and what it is about.
+
+`FACTS` has one row for each reason; the paragraph in docs/runbook.md under the heading of that name says what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Reason(StrEnum):
+    """Why something is as it is. Words are never renamed, since alerts are written against them."""
+
+    # Accepted
+    ACCEPTED = "Accepted"
+    SPEC_UNREADABLE = "SpecUnreadable"
+    TOPOLOGY_UNKNOWN = "TopologyUnknown"
+    TEMPLATE_REFUSED = "TemplateRefused"
+    NAME_PREFIX = "NamePrefix"
+
+    # Waiting for pods
+    AWAITING_PODS = "AwaitingPods"
+    PREVIOUS_JOB_TERMINATING = "PreviousJobTerminating"
+    PREVIOUS_ATTEMPT_TERMINATING = "PreviousAttemptTerminating"
+    UNSCHEDULABLE = "Unschedulable"
+    AWAITING_NODE_POOL = "AwaitingNodePool"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    CONTAINER_CONFIG_INVALID = "ContainerConfigInvalid"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    POD_SECURITY_REFUSED = "PodSecurityRefused"
+    SERVICE_ACCOUNT_MISSING = "ServiceAccountMissing"
+    CREATE_REFUSED = "CreateRefused"
+    BACKING_OFF = "BackingOff"
+    DRAINING = "Draining"
+    NODE_UNREACHABLE = "NodeUnreachable"
+
+    # Waiting for the restore step, and the bucket
+    RESTORING = "Restoring"
+    BUCKET_NOT_FOUND = "BucketNotFound"
+    ACCESS_DENIED = "AccessDenied"
+    STORE_UNAVAILABLE = "StoreUnavailable"
+    STORE_READY = "StoreReady"
+    RESTORED = "Restored"
+    STARTED_FROM_NOTHING = "StartedFromNothing"
+
+    # States
+    RUNNING = "Running"
+    SUSPENDING = "Suspending"
+    SUSPENDED = "Suspended"
+    NOT_SUSPENDED = "NotSuspended"
+    SUCCEEDED = "Succeeded"
+    FINISHED = "Finished"
+
+    # Failed, for good
+    FINAL_EXIT_CODE = "FinalExitCode"
+    MAX_RESTARTS_EXCEEDED = "MaxRestartsExceeded"
+    PREFIX_TAKEN = "PrefixTaken"
+    NO_RESTORABLE_CHECKPOINT = "NoRestorableCheckpoint"
+    RESTORE_REFUSED = "RestoreRefused"
+
+    # Why an attempt ended
+    WORKER_FAILED = "WorkerFailed"
+    OUT_OF_MEMORY = "OutOfMemory"
+    NODE_LOST = "NodeLost"
+    EVICTED = "Evicted"
+    PREEMPTED = "Preempted"
+    POD_DELETED = "PodDeleted"
+    FINAL_CHECKPOINT_NOT_COMMITTED = "FinalCheckpointNotCommitted"
+    SUPERSEDED = "Superseded"
+    RESTORE_FAILED = "RestoreFailed"
+    UNKNOWN = "Unknown"
+
+    # Health of the trainer's checkpoints
+    HEALTHY = "Healthy"
+    INCOMPLETE_CHECKPOINT = "IncompleteCheckpoint"
+
+    # Who restore and sidecar run as
+    SIDECAR_RUNS_AS_TRAINER = "SidecarRunsAsTrainer"
+    SIDECAR_RUNS_AS_ROOT = "SidecarRunsAsRoot"
+
+
+class Sort(StrEnum):
+    """What a reason says about the job."""
+
+    REFUSED = "Refused"
+    """The object is not carried out until its spec changes."""
+
+    WAITING = "Waiting"
+    """Something is waited for; the job goes on by itself once it is there."""
+
+    STATE = "State"
+    """The job is where it should be."""
+
+    TERMINAL = "Terminal"
+    """The job has ended."""
+
+    CAUSE = "Cause"
+    """Why an attempt ended; where it counts against `recovery.maxRestarts` is in `Facts.counted`."""
+
+    WARNING = "Warning"
+    """The job runs, and something about it should change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of one reason: its sort, what it means, and what the reader does next.
+
+    `next_step` ends messages. It is empty where nothing is to be done. `counted` is for causes alone.
+    """
+
+    sort: Sort
+    meaning: str
+    next_step: str = ""
+    counted: bool = False

@@ -1,0 +1,65 @@
+"""The kind TrainingJob: a training run that goes on from its newest commit, whatever happens to its pods."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import ConfigDict, Field
+
+from holdfast.api.accelerator import Accelerator
+from holdfast.api.capacity import Capacity, Runtime
+from holdfast.api.checkpoint import Checkpoint
+from holdfast.api.model import ApiModel, Rule, immutable, rules
+from holdfast.api.recovery import Recovery
+from holdfast.api.spec_rules import SPEC_RULES
+from holdfast.api.status import TrainingJobStatus
+from holdfast.api.template import PodTemplate
+
+MAX_NAME_LENGTH: Final = 40
+
+
+class TrainingJobSpec(ApiModel):
+    """What is to be trained, on what, and how it survives."""
+
+    model_config = ConfigDict(json_schema_extra=rules(*SPEC_RULES))
+
+    accelerator: Annotated[Accelerator, Field(json_schema_extra=rules(immutable("accelerator")))]
+    """What the workers compute on: exactly one of cpu and tpu."""
+
+    capacity: Annotated[Capacity, Field(json_schema_extra=rules(immutable("capacity")))] = Capacity()
+    """How the nodes are paid for."""
+
+    runtime: Annotated[Runtime, Field(json_schema_extra=rules(immutable("runtime")))] = Runtime()
+    """How the workers find each other."""
+
+    template: Annotated[PodTemplate, Field(json_schema_extra=rules(immutable("template")))]
+    """The pod that every worker runs as; the container named trainer is the training program."""
+
+    checkpoint: Checkpoint | None = None
+    """Where checkpoints are written and committed. Without it a restart begins at step 0."""
+
+    recovery: Recovery = Recovery()
+    """What happens when a worker ends before its time."""
+
+    suspend: bool = False
+    """True stops the job after its last complete checkpoint was committed and removes its pods; false resumes it."""
+
+
+class TrainingJob(ApiModel):
+    """A training run: a gang of workers that restarts as a whole and goes on from its newest committed checkpoint."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                f"self.metadata.name.matches('^[a-z]([-a-z0-9]{{0,{MAX_NAME_LENGTH - 2}}}[a-z0-9])?$')",
+                "metadata.name becomes part of the names of pods, hosts and a Service: use at most "
+                f"{MAX_NAME_LENGTH} lower-case letters, digits and '-', begin with a letter and do not end with '-'",
+            )
+        )
+    )
+
+    spec: TrainingJobSpec
+    """What is to be trained, on what, and how it survives."""
+
+    status: TrainingJobStatus | None = None
+    """The state of the job, as the operator saw it last."""
