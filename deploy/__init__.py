@@ -1,0 +1,1 @@
+"""What runs around the operator: the local clusters, the images and the manifests that put them up."""
