@@ -52,7 +52,7 @@ class Shape:
 
 
 def placement(accelerator: Accelerator, capacity: Capacity) -> Shape:
-    """Return the shape of the gang. Raises TopologyError, saying what to write, for an accelerator that does not exist."""
+    """Return the shape of the gang. Raises TopologyError, saying what to write, where there is no such accelerator."""
     if accelerator.tpu is not None and accelerator.cpu is None:
         return _tpu(accelerator.tpu, capacity)
     if accelerator.cpu is not None and accelerator.tpu is None:
@@ -112,7 +112,7 @@ def _spot_tolerations(capacity: Capacity) -> tuple[Toleration, ...]:
 
 
 def _spot_expressions(capacity: Capacity) -> tuple[NodeExpression, ...]:
-    """Keep on-demand work off Spot nodes: GKE Standard labels them, and taints them only where somebody asked for it."""
+    """Keep on-demand work off Spot nodes: GKE Standard labels them, and taints them only where somebody asked."""
     if capacity.mode is CapacityMode.SPOT:
         return ()
     return ({"key": SPOT_LABEL, "operator": "DoesNotExist"},)

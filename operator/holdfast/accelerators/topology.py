@@ -70,7 +70,8 @@ def read(facts: TpuFacts, text: str, chips_per_host: int | None = None) -> Topol
     if chosen not in sizes:
         allowed = " or ".join(map(str, sizes))
         raise TopologyError(
-            f"chipsPerHost {chosen} does not exist for {facts.generation.value} {text}: leave it out or set it to {allowed}"
+            f"{facts.generation.value} {text} has no hosts with {chosen} chips: leave chipsPerHost out, or set it to "
+            f"{allowed}"
         )
     return Topology(dimensions, chosen)
 

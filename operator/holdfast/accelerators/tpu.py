@@ -1,8 +1,8 @@
 """The TPU generations as GKE offers them: labels, machines, topologies, and what a chip can do.
 
 Labels, machine types and chip counts are those of GKE's cluster autoscaler and TPU device plugin; peaks, memory and
-bandwidth are those of Google's Cloud TPU documentation. `cores_per_chip` tells how a short name counts: `v5p-128` is 128
-cores (64 chips), `v6e-256` is 256 chips.
+bandwidth are those of Google's Cloud TPU documentation. `cores_per_chip` tells how a short name counts: `v5p-128` is
+128 cores (64 chips), `v6e-256` is 256 chips.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ class CpuAccelerator(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             Rule(
-                f"self.arch == 'Arm64' || !has(self.machineFamily) || !(self.machineFamily in {_cel_list(ARM_FAMILIES)})",
+                "self.arch == 'Arm64' || !has(self.machineFamily) "
+                f"|| !(self.machineFamily in {_cel_list(ARM_FAMILIES)})",
                 f"the machine families {', '.join(ARM_FAMILIES)} are Arm machines: set arch to Arm64",
             ),
         )
@@ -82,7 +83,7 @@ class TpuAccelerator(ApiModel):
             ),
             Rule(
                 f"self.generation != 'v5p' || self.topology in {_cel_list(V5P_SUB_CUBES)} || ({_V5P_CUBES})",
-                f"a v5p topology is one of {', '.join(V5P_SUB_CUBES)}, or AxBxC with A <= B <= C, each a multiple of 4, "
+                f"a v5p topology is one of {', '.join(V5P_SUB_CUBES)}, or AxBxC with A <= B <= C, each a multiple of 4 "
                 f"and at most {V5P_MAX_CHIPS} chips, such as 4x4x8",
             ),
             Rule(
@@ -90,10 +91,12 @@ class TpuAccelerator(ApiModel):
                 "a v5p host has 4 chips: leave chipsPerHost out or set it to 4",
             ),
             Rule(
-                "self.generation != 'v6e' || !has(self.chipsPerHost) || (self.topology == '1x1' ? self.chipsPerHost == 1"
-                " : (self.topology == '2x4' ? self.chipsPerHost in [4, 8] : self.chipsPerHost == 4))",
-                "v6e hosts have 4 chips, 1 with topology 1x1, and 4 or 8 with topology 2x4: change chipsPerHost or leave "
-                "it out",
+                "self.generation != 'v6e' || !has(self.chipsPerHost) || "
+                "(self.topology == '1x1' && self.chipsPerHost == 1) || "
+                "(self.topology == '2x4' && self.chipsPerHost in [4, 8]) || "
+                "(!(self.topology in ['1x1', '2x4']) && self.chipsPerHost == 4)",
+                "v6e hosts have 4 chips, 1 with topology 1x1, and 4 or 8 with topology 2x4: change chipsPerHost, or "
+                "leave it out",
             ),
         )
     )

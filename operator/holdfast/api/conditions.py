@@ -1,7 +1,7 @@
 """The types of a TrainingJob's conditions.
 
-All have positive polarity except `Failed` and `Suspended`, which are states of their own. `status.phase` is derived from
-them and never the other way round.
+All have positive polarity except `Failed` and `Suspended`, which are states of their own. `status.phase` is derived
+from them and never the other way round.
 """
 
 from __future__ import annotations

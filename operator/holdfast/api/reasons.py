@@ -1,13 +1,12 @@
 """Every reason that a status, a condition or an event can carry: one stable word each, and what it is about.
 
-`FACTS` has one row for each reason; the paragraph in docs/runbook.md under the heading of that name says what to do.
+`holdfast.api.reason_facts` has a row for each; the paragraph in docs/runbook.md under the heading of that name tells
+people what to do.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 
 class Reason(StrEnum):
@@ -16,9 +15,7 @@ class Reason(StrEnum):
     # Accepted
     ACCEPTED = "Accepted"
     SPEC_UNREADABLE = "SpecUnreadable"
-    TOPOLOGY_UNKNOWN = "TopologyUnknown"
     TEMPLATE_REFUSED = "TemplateRefused"
-    NAME_PREFIX = "NamePrefix"
 
     # Waiting for pods
     AWAITING_PODS = "AwaitingPods"
@@ -41,7 +38,7 @@ class Reason(StrEnum):
     BUCKET_NOT_FOUND = "BucketNotFound"
     ACCESS_DENIED = "AccessDenied"
     STORE_UNAVAILABLE = "StoreUnavailable"
-    STORE_READY = "StoreReady"
+    READY = "Ready"
     RESTORED = "Restored"
     STARTED_FROM_NOTHING = "StartedFromNothing"
 
@@ -97,20 +94,7 @@ class Sort(StrEnum):
     """The job has ended."""
 
     CAUSE = "Cause"
-    """Why an attempt ended; where it counts against `recovery.maxRestarts` is in `Facts.counted`."""
+    """An attempt ended because of it; the next one follows."""
 
     WARNING = "Warning"
     """The job runs, and something about it should change."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of one reason: its sort, what it means, and what the reader does next.
-
-    `next_step` ends messages. It is empty where nothing is to be done. `counted` is for causes alone.
-    """
-
-    sort: Sort
-    meaning: str
-    next_step: str = ""
-    counted: bool = False

@@ -1,0 +1,171 @@
+"""What is known of each reason: what it says about the job, what it means, and what the reader does next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from holdfast.api.reasons import Reason, Sort
+
+RUNBOOK: Final = "docs/runbook.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One reason. `next_step` is fit to end a message; it is empty where nothing is to be done."""
+
+    sort: Sort
+    meaning: str
+    next_step: str = ""
+
+
+def anchor(reason: Reason) -> str:
+    """Return where the runbook speaks about the reason, as a path within the repository."""
+    return f"{RUNBOOK}#{reason.value.lower()}"
+
+
+FACTS: Final[dict[Reason, Facts]] = {
+    Reason.ACCEPTED: Facts(Sort.STATE, "The spec was read, and the API server takes a pod of it."),
+    Reason.SPEC_UNREADABLE: Facts(
+        Sort.REFUSED,
+        "The operator cannot read the spec, although the API server took it.",
+        "Bring the CRD and the operator to the same version.",
+    ),
+    Reason.TEMPLATE_REFUSED: Facts(
+        Sort.REFUSED,
+        "A dry run of the first pod was refused by the API server.",
+        "Correct the template in a new TrainingJob.",
+    ),
+    Reason.AWAITING_PODS: Facts(Sort.WAITING, "Pods are being created and started."),
+    Reason.PREVIOUS_JOB_TERMINATING: Facts(
+        Sort.WAITING,
+        "Pods of a deleted job of the same name are not gone yet.",
+        "Wait, or look at why they do not end.",
+    ),
+    Reason.PREVIOUS_ATTEMPT_TERMINATING: Facts(
+        Sort.WAITING,
+        "Pods of the attempt before are not gone yet.",
+        "Wait, or look at the nodes of these pods.",
+    ),
+    Reason.UNSCHEDULABLE: Facts(
+        Sort.WAITING, "No node fits a worker.", "Add capacity or change the template's requests."
+    ),
+    Reason.AWAITING_NODE_POOL: Facts(
+        Sort.WAITING,
+        "No node pool with the topology is free for a slice.",
+        "Wait, free a node pool or add one.",
+    ),
+    Reason.IMAGE_PULL_FAILED: Facts(
+        Sort.WAITING,
+        "An image of the pod cannot be pulled.",
+        "Make the image available under that name, or create a new TrainingJob with another one.",
+    ),
+    Reason.CONTAINER_CONFIG_INVALID: Facts(
+        Sort.WAITING,
+        "The kubelet cannot create a container of the pod.",
+        "Create what the container refers to, or correct the template in a new TrainingJob.",
+    ),
+    Reason.QUOTA_EXCEEDED: Facts(
+        Sort.WAITING, "The namespace's quota has no room for the gang.", "Raise the quota or free some of it."
+    ),
+    Reason.POD_SECURITY_REFUSED: Facts(
+        Sort.WAITING,
+        "The namespace's pod security level forbids the pod.",
+        "Change the template's security context in a new TrainingJob, or the namespace's level.",
+    ),
+    Reason.SERVICE_ACCOUNT_MISSING: Facts(
+        Sort.WAITING, "The service account of the pod does not exist.", "Create the service account."
+    ),
+    Reason.CREATE_REFUSED: Facts(
+        Sort.WAITING, "The API server refuses to create a pod or the Service.", "Do what its message asks for."
+    ),
+    Reason.BACKING_OFF: Facts(Sort.WAITING, "An attempt failed; the next one starts at status.nextRetryAt."),
+    Reason.DRAINING: Facts(Sort.WAITING, "Sidecars commit what is complete before the pods are deleted."),
+    Reason.NODE_UNREACHABLE: Facts(
+        Sort.WAITING,
+        "The node of a worker does not answer; the worker is given up after recovery.nodeLostTimeout.",
+        "Nothing, or delete the Node object if the machine is gone for certain.",
+    ),
+    Reason.RESTORING: Facts(Sort.WAITING, "The gang agrees on a checkpoint and fetches it."),
+    Reason.BUCKET_NOT_FOUND: Facts(
+        Sort.WAITING,
+        "The bucket of checkpoint.destination does not exist.",
+        "Create the bucket, or create a new TrainingJob with another destination.",
+    ),
+    Reason.ACCESS_DENIED: Facts(
+        Sort.WAITING,
+        "The pod's service account may not use the bucket.",
+        "Let it create, read, list and delete objects in the bucket.",
+    ),
+    Reason.STORE_UNAVAILABLE: Facts(
+        Sort.WAITING,
+        "The bucket does not answer, or answers with errors that may pass.",
+        "Look at the network between the pods and the bucket if it lasts.",
+    ),
+    Reason.READY: Facts(Sort.STATE, "The bucket can be used."),
+    Reason.RESTORED: Facts(Sort.STATE, "The gang has agreed on a committed checkpoint and has it."),
+    Reason.STARTED_FROM_NOTHING: Facts(
+        Sort.STATE, "There was no commit to go on from, or restore.policy None said so: the attempt began at step 0."
+    ),
+    Reason.RUNNING: Facts(Sort.STATE, "All trainers run."),
+    Reason.SUSPENDING: Facts(Sort.WAITING, "The job is being stopped because suspend is true."),
+    Reason.SUSPENDED: Facts(Sort.STATE, "suspend is true and no pod is left.", "Set suspend to false to resume."),
+    Reason.NOT_SUSPENDED: Facts(Sort.STATE, "suspend is false."),
+    Reason.SUCCEEDED: Facts(
+        Sort.TERMINAL, "All trainers ended with exit code 0, and the last complete step is committed."
+    ),
+    Reason.FINISHED: Facts(Sort.TERMINAL, "The job has ended, and no pod of it runs."),
+    Reason.FINAL_EXIT_CODE: Facts(
+        Sort.TERMINAL,
+        "A trainer ended with one of recovery.finalExitCodes.",
+        "Mend the program and create the job again: it goes on from its newest commit.",
+    ),
+    Reason.MAX_RESTARTS_EXCEEDED: Facts(
+        Sort.TERMINAL,
+        "More restarts within recovery.restartWindow than recovery.maxRestarts allows.",
+        "Look at status.attempts, mend the cause and create the job again.",
+    ),
+    Reason.PREFIX_TAKEN: Facts(
+        Sort.TERMINAL,
+        "Another, newer job owns checkpoint.destination.",
+        "Give each job a prefix of its own.",
+    ),
+    Reason.NO_RESTORABLE_CHECKPOINT: Facts(
+        Sort.TERMINAL,
+        "The prefix holds commits, and none of them verifies.",
+        "Look at the bucket before anything is deleted; restore.policy None in a new job starts from nothing.",
+    ),
+    Reason.RESTORE_REFUSED: Facts(
+        Sort.TERMINAL,
+        "The restore that was ordered cannot be carried out.",
+        "Choose a committed step, or another policy, in a new TrainingJob.",
+    ),
+    Reason.WORKER_FAILED: Facts(Sort.CAUSE, "A container of a worker ended with an exit code.", "Read its log."),
+    Reason.OUT_OF_MEMORY: Facts(
+        Sort.CAUSE, "A container used more memory than its limit.", "Raise resources.limits.memory."
+    ),
+    Reason.NODE_LOST: Facts(Sort.CAUSE, "The node of a worker is gone or was out of reach for too long."),
+    Reason.EVICTED: Facts(Sort.CAUSE, "A worker was evicted from its node."),
+    Reason.PREEMPTED: Facts(Sort.CAUSE, "The capacity of a worker was taken away for something else."),
+    Reason.POD_DELETED: Facts(Sort.CAUSE, "Somebody deleted the pod of a worker."),
+    Reason.FINAL_CHECKPOINT_NOT_COMMITTED: Facts(
+        Sort.CAUSE,
+        "All trainers ended with exit code 0, but the last complete step was not committed.",
+        "Raise checkpoint.flushTimeout if uploads take longer.",
+    ),
+    Reason.SUPERSEDED: Facts(Sort.CAUSE, "The bucket knows of a newer attempt than status did."),
+    Reason.RESTORE_FAILED: Facts(Sort.CAUSE, "The restore step of a worker ended with an error.", "Read its log."),
+    Reason.UNKNOWN: Facts(Sort.CAUSE, "An attempt ended and nobody saw why."),
+    Reason.HEALTHY: Facts(Sort.STATE, "The trainer's checkpoints complete."),
+    Reason.INCOMPLETE_CHECKPOINT: Facts(
+        Sort.WARNING,
+        "A worker began a checkpoint that does not complete.",
+        "With one directory a host, make Orbax's manager with holdfast.client.orbax.",
+    ),
+    Reason.SIDECAR_RUNS_AS_TRAINER: Facts(Sort.STATE, "Restore and sidecar run as the trainer's user."),
+    Reason.SIDECAR_RUNS_AS_ROOT: Facts(
+        Sort.WARNING,
+        "The template names no user, so that restore and sidecar run as root with three capabilities.",
+        "Set securityContext.runAsUser in the template.",
+    ),
+}
