@@ -1,0 +1,213 @@
+"""Carries out a plan in its order: write-ahead, dry run, actions, one status write, events.
+
+The pass ends early where the plan proves to be made from an old view (a conflict). What the API server refuses is not
+an error here: it is handed back, and the next plan explains it. Every step is safe to repeat, so a pass that dies
+anywhere is simply made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, cast
+
+from holdfast.cluster.client import ApiClient, NameTaken, may_pass
+from holdfast.cluster.events import EventRecorder, Owner
+from holdfast.cluster.expectations import Expectations
+from holdfast.cluster.merge import merge_between, without_nulls
+from holdfast.cluster.parallel import batches, each
+from holdfast.planning.observed import DryRunResult, Refusal
+from holdfast.planning.plan import Action, Create, Delete, DryRun, Patch, Plan, StatusWrite
+from holdfast.seams import ApiError, Clock, Spawner
+
+WIDTH = 32
+FIRST_BATCH = 8
+
+
+@dataclass(slots=True)
+class ApplyResult:
+    """What came of a plan.
+
+    `conflict`: it was made from an old view; plan again. `gone`: the object does not exist any more. `refusals`:
+    creates that were not accepted. `failures`: anything else that went wrong; plan again after a back-off. `creates`
+    counts the creates that were answered, refused ones included, `writes` all requests that changed something.
+    """
+
+    conflict: bool = False
+    gone: bool = False
+    refusals: list[Refusal] = field(default_factory=list)
+    dry_run: DryRunResult | None = None
+    failures: list[ApiError] = field(default_factory=list)
+    creates: int = 0
+    writes: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Say whether everything was carried out."""
+        return not (self.conflict or self.refusals or self.failures)
+
+
+@dataclass(slots=True)
+class _Status:
+    """What the server holds of the object's status as far as this pass knows."""
+
+    version: str
+    held: Mapping[str, Any]
+
+
+class Applier:
+    """Carries out plans. One pass for one object at a time; different objects may run side by side."""
+
+    def __init__(
+        self,
+        client: ApiClient,
+        expectations: Expectations,
+        recorder: EventRecorder,
+        clock: Clock,
+        spawner: Spawner,
+        *,
+        width: int = WIDTH,
+    ) -> None:
+        self._client = client
+        self._expectations = expectations
+        self._recorder = recorder
+        self._clock = clock
+        self._spawner = spawner
+        self._width = width
+
+    async def apply(self, plan: Plan, owner: Owner) -> ApplyResult:
+        """Carry out `plan`. Raises `LeadershipLost`, and nothing else that is expected."""
+        result = ApplyResult()
+        status: _Status | None = None
+        if plan.write_ahead is not None:
+            status = await self._write_status(plan.write_ahead, owner, None, result)
+            if status is None:
+                return result
+        if plan.dry_run is not None:
+            await self._ask(plan.dry_run, result)
+        for _, group in groupby(plan.actions, key=type):
+            if not await self._carry_out(list(group), owner, result):
+                break
+        if result.conflict:
+            return result
+        if plan.status is not None:
+            await self._write_status(plan.status, owner, status, result)
+        if not (result.conflict or result.gone):
+            for note in plan.events:
+                await self._recorder.record(owner, note)
+        return result
+
+    async def _write_status(
+        self, write: StatusWrite, owner: Owner, before: _Status | None, result: ApplyResult
+    ) -> _Status | None:
+        """Write a status where it differs. Return what the server then holds, None where the pass must end."""
+        held = before or _Status(write.resource_version, write.observed)
+        wanted = without_nulls(write.wanted)
+        changes = merge_between(held.held, wanted)
+        if not changes:
+            return _Status(held.version, wanted)
+        body = {"metadata": {"resourceVersion": held.version}, "status": changes}
+        try:
+            header = await self._client.patch(write.resource, write.namespace, write.name, body, subresource="status")
+        except ApiError as error:
+            if error.status == 409:
+                result.conflict = True
+            elif error.status == 404:
+                result.gone = True
+            else:
+                result.failures.append(error)
+            return None
+        version = header.metadata.resource_version
+        self._expectations.expect_written(owner.uid, write.resource, write.namespace, write.name, version)
+        result.writes += 1
+        return _Status(version, wanted)
+
+    async def _ask(self, question: DryRun, result: ApplyResult) -> None:
+        namespace = str(question.manifest["metadata"].get("namespace", ""))
+        answer = DryRunResult(question.key, at=self._clock.now())
+        try:
+            await self._client.create(question.resource, namespace, question.manifest, dry_run=True)
+        except ApiError as error:
+            if may_pass(error):
+                result.failures.append(error)
+                return
+            if error.status != 409:
+                answer = DryRunResult(question.key, error.status, error.reason, error.message, self._clock.now())
+        result.dry_run = answer
+
+    async def _carry_out(self, group: Sequence[Action], owner: Owner, result: ApplyResult) -> bool:
+        """Carry out actions of one type side by side. Return whether what follows in the plan may be begun."""
+        if isinstance(group[0], Create):
+            return await self._create_all(cast(Sequence[Create], group), owner, result)
+
+        async def one(action: Action) -> None:
+            if isinstance(action, Delete):
+                await self._delete(action, owner, result)
+            elif isinstance(action, Patch):
+                await self._patch(action, owner, result)
+
+        await each(group, one, width=self._width, spawner=self._spawner)
+        return not (result.failures or result.conflict)
+
+    async def _create_all(self, creates: Sequence[Create], owner: Owner, result: ApplyResult) -> bool:
+        async def one(action: Create) -> None:
+            await self._create(action, owner, result)
+
+        for batch in batches(creates, FIRST_BATCH):
+            await each(batch, one, width=self._width, spawner=self._spawner)
+            if result.refusals or result.failures:
+                return False
+        return True
+
+    async def _create(self, action: Create, owner: Owner, result: ApplyResult) -> None:
+        metadata = action.manifest["metadata"]
+        namespace, name = str(metadata.get("namespace", "")), str(metadata["name"])
+        self._expectations.expect_created(owner.uid, action.resource, namespace, name)
+        try:
+            header = await self._client.create(action.resource, namespace, action.manifest)
+        except ApiError as error:
+            # Without an answer the object may exist: then the expectation stands until it is seen or expires.
+            if error.status != 0:
+                self._expectations.creation_failed(owner.uid, action.resource, namespace, name)
+            result.creates += 1
+            reason = "NameTaken" if isinstance(error, NameTaken) else error.reason
+            result.refusals.append(
+                Refusal(action.resource, name, error.status, reason, error.message, self._clock.now())
+            )
+            # A 409 "Conflict" on a create is a race inside the server, for example on a quota's count.
+            if may_pass(error) or error.reason == "Conflict":
+                result.failures.append(error)
+            return
+        self._expectations.creation_answered(owner.uid, action.resource, header.identity)
+        result.creates += 1
+        result.writes += 1
+
+    async def _delete(self, action: Delete, owner: Owner, result: ApplyResult) -> None:
+        self._expectations.expect_deleted(owner.uid, action.resource, action.namespace, action.name, action.uid)
+        try:
+            there = await self._client.delete(
+                action.resource, action.namespace, action.name, uid=action.uid, grace_s=action.grace_s
+            )
+        except ApiError as error:
+            self._expectations.deletion_failed(owner.uid, action.resource, action.uid)
+            result.failures.append(error)
+            return
+        if there:
+            result.writes += 1
+        else:
+            self._expectations.deletion_failed(owner.uid, action.resource, action.uid)
+
+    async def _patch(self, action: Patch, owner: Owner, result: ApplyResult) -> None:
+        try:
+            header = await self._client.patch(action.resource, action.namespace, action.name, action.body)
+        except ApiError as error:
+            if error.status in (404, 409):
+                result.conflict = True
+            else:
+                result.failures.append(error)
+            return
+        result.writes += 1
+        self._expectations.expect_written(
+            owner.uid, action.resource, action.namespace, action.name, header.metadata.resource_version
+        )

@@ -1,0 +1,146 @@
+"""The keyed work queue: one worker a key at a time, coalescing, alarms, and a back-off of its own for every key."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from holdfast.cluster.waiting import stop_tasks
+from holdfast.seams import Clock, Random, Spawner
+
+K = TypeVar("K", bound=Hashable)
+
+BACKOFF_FIRST_S = 0.2
+BACKOFF_MAX_S = 30.0
+
+
+class WorkQueue(Generic[K]):
+    """First in, first out; a key that is added while it is being worked on comes again right after.
+
+    A key is never lost: from `add` until `take` it is dirty, from `take` until `done` it is busy, and `done` puts it
+    back when it became dirty meanwhile. Each key has at most one alarm, which adds it when its time has come.
+    """
+
+    def __init__(self, clock: Clock, random: Random, spawner: Spawner) -> None:
+        self._clock = clock
+        self._random = random
+        self._spawner = spawner
+        self._ready: asyncio.Queue[K] = asyncio.Queue()
+        self._dirty: dict[K, float] = {}
+        self._busy: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._alarms: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._sequence = 0
+        self._timer: asyncio.Task[None] | None = None
+        self._timer_due = 0.0
+
+    def __len__(self) -> int:
+        """Return how many keys wait for a worker."""
+        return len(self._dirty)
+
+    @property
+    def busy(self) -> int:
+        """Return how many keys are being worked on."""
+        return len(self._busy)
+
+    @property
+    def alarms(self) -> int:
+        """Return how many keys have an alarm."""
+        return len(self._alarms)
+
+    def oldest_s(self) -> float:
+        """Return for how many seconds the key that has waited longest has been waiting."""
+        first = next(iter(self._dirty.values()), None)
+        return 0.0 if first is None else self._clock.monotonic() - first
+
+    def add(self, key: K) -> None:
+        """Have `key` worked on as soon as possible. Adding it twice before a worker takes it counts once."""
+        if key in self._dirty:
+            return
+        self._dirty[key] = self._clock.monotonic()
+        if key not in self._busy:
+            self._ready.put_nowait(key)
+
+    def alarm(self, key: K, seconds: float | None) -> None:
+        """Replace the key's alarm: add the key in `seconds`, or never where that is None."""
+        if seconds is None:
+            self._alarms.pop(key, None)
+            return
+        self._set_alarm(key, self._clock.monotonic() + max(0.0, seconds))
+
+    def retry(self, key: K) -> float:
+        """Add `key` after its back-off, which doubles with every call until `forget`. Return the seconds."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(failures, 16)) * self._random.uniform(0.75, 1.25)
+        standing = self._alarms.get(key)
+        due = self._clock.monotonic() + delay
+        if standing is None or due < standing:
+            self._set_alarm(key, due)
+        return delay
+
+    def forget(self, key: K) -> None:
+        """Start the key's back-off anew: it was worked on with success, or it is gone."""
+        self._failures.pop(key, None)
+
+    async def take(self) -> K:
+        """Wait for the next key; the caller must call `done` with it."""
+        key = await self._ready.get()
+        self._dirty.pop(key, None)
+        self._busy.add(key)
+        return key
+
+    def done(self, key: K) -> None:
+        """Give a key back; if it was added meanwhile it is ready again at once."""
+        self._busy.discard(key)
+        if key in self._dirty:
+            self._ready.put_nowait(key)
+
+    def clear(self) -> None:
+        """Drop everything that waits, alarms and back-offs included. Keys being worked on are not touched."""
+        while not self._ready.empty():
+            self._ready.get_nowait()
+        self._dirty.clear()
+        self._failures.clear()
+        self._alarms.clear()
+        self._heap.clear()
+
+    async def close(self) -> None:
+        """Stop the timer; alarms that have not gone off never will."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            await stop_tasks(timer)
+
+    def _set_alarm(self, key: K, due: float) -> None:
+        self._alarms[key] = due
+        self._sequence += 1
+        heapq.heappush(self._heap, (due, self._sequence, key))
+        self._arm()
+
+    def _arm(self) -> None:
+        """Make sure that a timer runs which ends no later than the earliest alarm that still stands."""
+        while self._heap and self._alarms.get(self._heap[0][2]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        if not self._heap:
+            return
+        due = self._heap[0][0]
+        if self._timer is not None:
+            if self._timer_due <= due:
+                return
+            self._timer.cancel()
+        self._timer_due = due
+        self._timer = self._spawner.spawn(self._ring(due), name="queue-timer")
+
+    async def _ring(self, due: float) -> None:
+        await self._clock.sleep(due - self._clock.monotonic())
+        self._timer = None
+        now = self._clock.monotonic() + 1e-6
+        while self._heap and self._heap[0][0] <= now:
+            when, _, key = heapq.heappop(self._heap)
+            if self._alarms.get(key) == when:
+                del self._alarms[key]
+                self.add(key)
+        self._arm()

@@ -1,0 +1,223 @@
+"""Keeps a cache equal to what the API server holds: list in pages, watch with bookmarks, list again when in doubt.
+
+What may go wrong, and what is done about it:
+
+* the version is too old (410) at a list's continuation, at the opening of the watch or in the stream: list again;
+* the stream goes silent (neither event nor bookmark for `silence_s`): open it again from the last version;
+* the server closes the stream at once, again and again: back off with jitter;
+* an ERROR event other than 410: back off, then list again;
+* one object does not fit the struct: it is logged and counted, the one known before stays, the watch goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import msgspec
+
+from holdfast.cluster.cache import Cache
+from holdfast.cluster.objects import Key, Kind, header_of
+from holdfast.cluster.pages import Decoding, OddObject, WatchEvent, event_of, page_of, status_of
+from holdfast.seams import ApiError, ApiTransport, Clock, Random
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """Times in seconds. The API server sends a bookmark about once a minute, so `silence_s` must be above that."""
+
+    page_size: int = 500
+    list_timeout_s: float = 30.0
+    watch_timeout_s: float = 270.0
+    silence_s: float = 90.0
+    backoff_first_s: float = 0.5
+    backoff_max_s: float = 30.0
+    short_s: float = 1.0
+
+
+class _ListAgain(Exception):
+    """The watch cannot be continued from its version."""
+
+
+class Reflector(Generic[T]):
+    """Lists and watches one resource into one cache, for ever; `run` ends only when it is cancelled."""
+
+    def __init__(
+        self,
+        transport: ApiTransport,
+        clock: Clock,
+        random: Random,
+        kind: Kind[T],
+        cache: Cache[T],
+        *,
+        labels: str = "",
+        settings: WatchSettings = WatchSettings(),
+    ) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._random = random
+        self._kind = kind
+        self._cache = cache
+        self._path = kind.resource.collection(None)
+        self._selector = {"labelSelector": labels} if labels else {}
+        self._settings = settings
+        self._decoding = Decoding(kind)
+        self._version = ""
+        self._contact = clock.monotonic()
+        self._failures = 0
+        self._relist_listeners: list[Callable[[float], None]] = []
+        self.odd_objects = 0
+        self.relists = 0
+
+    def on_relist(self, listener: Callable[[float], None]) -> None:
+        """Call `listener(started_at)` (monotonic) when a complete list is in the cache."""
+        self._relist_listeners.append(listener)
+
+    def silence_s(self) -> float:
+        """Return the seconds since the server was last heard of on this list and watch: an event, a bookmark."""
+        return self._clock.monotonic() - self._contact
+
+    async def run(self) -> None:
+        """Follow the API server until cancelled."""
+        must_list = True
+        while True:
+            try:
+                if must_list:
+                    await self._list()
+                    must_list = False
+                await self._watch()
+            except _ListAgain:
+                must_list = True
+            except ApiError as error:
+                must_list = must_list or error.status not in (0, 429)
+                self._log("watch.failed", error=str(error), status=error.status)
+                await self._back_off(error.retry_after_s)
+
+    async def _list(self) -> None:
+        """Fill the cache from a complete list. A list that outlives its version is begun anew, at last unpaged."""
+        for page_size in (self._settings.page_size, self._settings.page_size, 0):
+            try:
+                await self._list_once(page_size)
+            except ApiError as error:
+                if error.status != 410:
+                    raise
+            else:
+                return
+        raise ApiError(410, "Expired", f"the list of {self._kind.resource.plural} expires faster than it is read")
+
+    async def _list_once(self, page_size: int) -> None:
+        started_at = self._clock.monotonic()
+        found: list[T] = []
+        keep: list[Key] = []
+        query = dict(self._selector)
+        if page_size:
+            query["limit"] = str(page_size)
+        while True:
+            payload = await self._transport.request(
+                "GET", self._path, query=query, timeout_s=self._settings.list_timeout_s
+            )
+            try:
+                page = page_of(payload)
+            except msgspec.DecodeError as error:
+                raise ApiError(0, "BadAnswer", f"a list that is none: {error}") from error
+            for item in page.items:
+                try:
+                    found.append(self._decoding.decode(item))
+                except OddObject as odd:
+                    self._count_odd(odd)
+                    if odd.header is not None:
+                        keep.append(odd.header.identity.key)
+            if not page.metadata.continue_:
+                break
+            query["continue"] = page.metadata.continue_
+        self._version = page.metadata.resource_version
+        self._contact = self._clock.monotonic()
+        self.relists += 1
+        self._cache.replace(found, keep=keep)
+        for listener in self._relist_listeners:
+            listener(started_at)
+
+    async def _watch(self) -> None:
+        """Follow one watch to its end. Raises `_ListAgain` where the next one needs a list before it."""
+        seconds = self._settings.watch_timeout_s
+        query = {
+            **self._selector,
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version,
+            "timeoutSeconds": str(int(self._random.uniform(seconds, seconds * 1.2))),
+        }
+        opened_at = self._clock.monotonic()
+        events = 0
+        try:
+            async with self._transport.watch(
+                self._path, query=query, idle_timeout_s=self._settings.silence_s
+            ) as stream:
+                self._contact = self._clock.monotonic()
+                async for line in stream:
+                    self._contact = self._clock.monotonic()
+                    events += 1
+                    self._failures = 0
+                    self._take(line)
+        except ApiError as error:
+            if error.status == 410:
+                raise _ListAgain from error
+            raise
+        if self._clock.monotonic() - opened_at >= self._settings.short_s:
+            self._failures = 0
+        elif not events:
+            await self._back_off(None)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            event = event_of(line)
+        except msgspec.DecodeError as error:
+            # A torn line: the stream cannot be trusted any more, the version before it can.
+            raise ApiError(0, "BadAnswer", f"a watch event that is none: {error}") from error
+        if event.type == "ERROR":
+            status = status_of(event.object)
+            raise ApiError(status.code or 500, status.reason, status.message)
+        try:
+            self._apply(event)
+        except OddObject as odd:
+            self._count_odd(odd)
+            if odd.header is not None:
+                self._advance(odd.header.identity.version)
+
+    def _apply(self, event: WatchEvent) -> None:
+        if event.type in ("ADDED", "MODIFIED"):
+            item = self._decoding.decode(event.object)
+            self._advance(self._kind.identify(item).version)
+            self._cache.upsert(item)
+            return
+        try:
+            identity = header_of(event.object).identity
+        except msgspec.DecodeError as error:
+            raise OddObject(str(error), None) from error
+        self._advance(identity.version)
+        if event.type == "DELETED":
+            self._cache.remove(identity.key)
+
+    def _advance(self, version: str) -> None:
+        if version:
+            self._version = version
+
+    def _count_odd(self, odd: OddObject) -> None:
+        self.odd_objects += 1
+        key = odd.header.identity.key if odd.header is not None else ("?", "?")
+        self._log("watch.odd_object", namespace=key[0], name=key[1], problem=str(odd))
+
+    async def _back_off(self, wish_s: float | None) -> None:
+        settings = self._settings
+        delay = min(settings.backoff_max_s, settings.backoff_first_s * 2 ** min(self._failures, 16))
+        self._failures += 1
+        await self._clock.sleep(max(wish_s or 0.0, delay * self._random.uniform(0.75, 1.25)))
+
+    def _log(self, event: str, **fields: object) -> None:
+        logger.warning(event, extra={"fields": {"resource": self._kind.resource.plural, **fields}})
