@@ -48,12 +48,9 @@ def bring_back(kube: Kube, number: int) -> None:
         if node not in kube.running():
             kube.docker("start", node)
         elif _cut(kube, node):
-            gateway = kube.docker(
-                "network", "inspect", "kind", "--format", "{{range .IPAM.Config}}{{.Gateway}} {{end}}"
-            )
             kube.docker("exec", node, "ip", "link", "set", "eth0", "up")
             # The kernel drops the routes of a link that goes down, and nothing in the node puts this one back.
-            kube.docker("exec", node, "ip", "route", "replace", "default", "via", _ipv4(gateway))
+            kube.docker("exec", node, "ip", "route", "replace", "default", "via", _gateway(kube))
         # The API server goes on to say Ready from before for up to the grace period: only a new heartbeat counts.
         wait_for(f"{node} is Ready again", lambda: _fresh(kube, node, before), timeout_s=_READY_TIMEOUT_S)
         dress(kube, [node])
@@ -76,8 +73,9 @@ def _cut(kube: Kube, node: str) -> bool:
     return "state UP" not in kube.docker("exec", node, "ip", "link", "show", "eth0")
 
 
-def _ipv4(gateways: str) -> str:
-    for one in gateways.split():
-        if ":" not in one:
-            return one
-    raise Problem("the kind network of the Docker engine has no IPv4 gateway")
+def _gateway(kube: Kube) -> str:
+    """The bridge's address, read from the control-plane node, which is never cut off."""
+    route = kube.docker("exec", kube.nodes()[0], "ip", "-4", "route", "show", "default").split()
+    if "via" not in route:
+        raise Problem(f"{kube.nodes()[0]} has no default route: make the cluster anew (down, then up)")
+    return route[route.index("via") + 1]
