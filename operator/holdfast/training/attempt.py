@@ -1,0 +1,251 @@
+"""The life of one attempt: written ahead, its way cleared, its pods created, watched until it ends."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from holdfast.api import labels as names
+from holdfast.api.conditions import ConditionType
+from holdfast.api.reasons import Reason
+from holdfast.api.status import AttemptRow, Phase, SlicePool, WorkerCounts
+from holdfast.planning.injection import runs_as_root
+from holdfast.planning.observed import Pod
+from holdfast.planning.plan import PODS, SERVICES, Action, Create, Patch, Plan
+from holdfast.training import nodes, placement, pods, progress, stopping, suspension, waiting
+from holdfast.training.draft import Draft
+from holdfast.training.ended import revise_cause
+from holdfast.training.stopping import Stop
+from holdfast.training.view import View
+from holdfast.training.waiting import Wait
+
+_NOTHING: Final = Stop()
+
+# A wait is written to status once it has lasted this long: most are over before anybody could read them.
+_WORTH_TELLING: Final = timedelta(seconds=10)
+_AT_ONCE: Final = frozenset({Reason.BUCKET_NOT_FOUND, Reason.ACCESS_DENIED, Reason.BACKING_OFF})
+# How long the first write about a running gang waits for the sidecars to say where they started from.
+_FIRST_REPORTS: Final = timedelta(seconds=5)
+
+
+def was_created(view: View) -> bool:
+    """Say whether status has recorded that all pods of the attempt existed: a missing one has then vanished."""
+    workers = view.status.workers
+    return workers is not None and workers.created >= len(view.slots)
+
+
+def begin(view: View) -> Plan:
+    """Write the next attempt ahead; its pods are created by the passes that see it in status."""
+    draft = Draft(view)
+    draft.open_attempt(view.attempt + 1)
+    draft.condition(ConditionType.ACCEPTED, True, Reason.ACCEPTED)
+    if suspension.closed(view):
+        draft.condition(ConditionType.SUSPENDED, False, Reason.NOT_SUSPENDED)
+    if view.spec.checkpoint is not None:
+        root = runs_as_root(view.job.spec["template"]["spec"])
+        why = "The template sets no user, so restore and sidecar run as root with CHOWN, DAC_OVERRIDE and FOWNER only."
+        if root:
+            draft.condition(ConditionType.SIDECAR_IDENTITY, False, Reason.SIDECAR_RUNS_AS_ROOT, why)
+        else:
+            draft.condition(ConditionType.SIDECAR_IDENTITY, True, Reason.SIDECAR_RUNS_AS_TRAINER)
+    message = f"{len(view.slots)} pods are being created."
+    draft.condition(ConditionType.RUNNING, False, Reason.AWAITING_PODS, message)
+    draft.phase(Phase.STARTING, Reason.AWAITING_PODS, message)
+    return Plan(write_ahead=draft.write())
+
+
+def clear_the_way(view: View, draft: Draft) -> Plan | None:
+    """Remove what is left of older attempts and wait for what is left of older jobs; None when the way is clear."""
+    revise_cause(view, draft)
+    if view.older:
+        rows: list[AttemptRow] = view.status.attempts or []
+        ended_at = [row.ended_at for row in rows if row.ended_at is not None]
+        stop = stopping.stop(view, view.older, ended_at[-1] if ended_at else view.now, broken=True)
+        where = f" on unreachable {', '.join(stop.unreachable)}" if stop.unreachable else ""
+        wait = Wait(Reason.PREVIOUS_ATTEMPT_TERMINATING, f"Pods of an older attempt are being stopped{where}.")
+        return _waiting(view, draft, wait, stop)
+    if view.foreign:
+        wait = Wait(Reason.PREVIOUS_JOB_TERMINATING, "Pods of a former job of this name are not gone yet.")
+        actions: tuple[Action, ...] = ()
+        for pod in view.foreign:
+            actions += (stopping.delete(pod, 0),) if nodes.lost(view, pod) else stopping.shorten(view.observed, pod)
+        return _waiting(view, draft, wait, Stop(actions))
+    retry_at = view.status.next_retry_at
+    if retry_at is not None and retry_at > view.now and not view.current:
+        wait = Wait(Reason.BACKING_OFF, f"The next attempt starts at {retry_at:%H:%M:%S} UTC.")
+        # The write-ahead of this attempt has told nextRetryAt already; saying it twice is not worth a write.
+        return Plan(waiting=wait.reason.value, requeue_after_s=(retry_at - view.now).total_seconds())
+    return None
+
+
+def keep(view: View, draft: Draft) -> Plan:
+    """Create what is missing, tell what is waited for, and keep status up to date."""
+    if view.observed.refusals:
+        return _refused(view, draft)
+    blocked = _service_blocked(view)
+    if blocked is not None:
+        return _waiting(view, draft, blocked)
+    actions = _service(view) + _missing(view)
+    if actions:
+        return Plan(actions=actions, waiting=Reason.AWAITING_PODS.value)
+    progress.bucket_and_health(view, draft, settled=False)
+    wait = waiting.of_pods(view) or _pool_wait(view)
+    if wait is not None:
+        looks = [left.total_seconds() for pod in view.current.values() if (left := nodes.given_up_in(view, pod))]
+        return _waiting(view, draft, wait, Stop(requeue_after_s=max(0.2, min(looks)) if looks else None))
+    return _running(view, draft)
+
+
+def _refused(view: View, draft: Draft) -> Plan:
+    newest = max(view.observed.refusals, key=lambda item: item.at)
+    wait = waiting.refusal(newest)
+    age = (view.now - newest.at).total_seconds()
+    # The shell forgets a refusal when the create succeeds: try again at a steady pace.
+    actions = _service(view) + _missing(view) if age >= _WORTH_TELLING.total_seconds() else ()
+    return _waiting(view, draft, wait, Stop(actions, requeue_after_s=_WORTH_TELLING.total_seconds()))
+
+
+def _service_blocked(view: View) -> Wait | None:
+    service = view.observed.service
+    if not pods.needs_service(view) or service is None or service.metadata.controller_uid == view.uid:
+        return None
+    name = service.metadata.name
+    if service.metadata.labels.get(names.MANAGED_BY) == names.MANAGED_BY_VALUE:
+        return Wait(Reason.PREVIOUS_JOB_TERMINATING, f"Service {name} of a former job of this name is not gone yet.")
+    return Wait(
+        Reason.CREATE_REFUSED,
+        f"Service {name} exists and belongs to somebody else: delete it, or create the TrainingJob under another name.",
+    )
+
+
+def _service(view: View) -> tuple[Action, ...]:
+    """Create the Service, or raise its selector to the current attempt; never lower it."""
+    if not pods.needs_service(view):
+        return ()
+    service = view.observed.service
+    if service is None:
+        return (Create(SERVICES, pods.service(view, view.attempt)),)
+    selected = service.spec.selector.get(names.ATTEMPT, "")
+    if selected.isdigit() and int(selected) >= view.attempt:
+        return ()
+    body = {
+        "metadata": {"resourceVersion": service.metadata.resource_version},
+        "spec": {"selector": pods.selector(view, view.attempt)},
+    }
+    meta = service.metadata
+    return (Patch(SERVICES, meta.namespace, meta.name, body),)
+
+
+def _missing(view: View) -> tuple[Action, ...]:
+    if was_created(view):
+        return ()
+    where = placement.places(view)
+    return tuple(
+        Create(PODS, pods.pod(view, slot, view.attempt, where[slot.name]))
+        for slot in view.slots
+        if slot.name not in view.current and not where[slot.name].waits
+    )
+
+
+def _pool_wait(view: View) -> Wait | None:
+    if len(view.current) == len(view.slots):
+        return None
+    return Wait(Reason.AWAITING_NODE_POOL, "Host 0 of a slice waits for a node pool; the other hosts follow into it.")
+
+
+def _running(view: View, draft: Draft) -> Plan:
+    """All trainers were started: write it once, then refresh progress now and then."""
+    was_running = view.status.phase is Phase.RUNNING
+    told = progress.told(view)
+    if not was_running and not _sidecars_told(view):
+        return Plan(waiting="FirstReports", requeue_after_s=_FIRST_REPORTS.total_seconds())
+    due = progress.due_in(view)
+    if was_running and due > 0:
+        return Plan(status=draft.write(), requeue_after_s=due)
+    if told.checkpoint is not None:
+        draft.set(checkpoint=told.checkpoint)
+    draft.set(progress=told.progress, workers=_count(view))
+    progress.bucket_and_health(view, draft, settled=True)
+    if not was_running:
+        _started(view, draft, told)
+    return Plan(status=draft.write(), events=tuple(draft.events), requeue_after_s=progress.REFRESH_S)
+
+
+def _started(view: View, draft: Draft, told: progress.Told) -> None:
+    step = told.checkpoint.restored_step if told.checkpoint else None
+    where = f"from step {step}" if step is not None else "from nothing"
+    message = f"Attempt {view.attempt} runs with {len(view.slots)} workers, started {where}."
+    draft.condition(ConditionType.RUNNING, True, Reason.RUNNING, message)
+    draft.phase(Phase.RUNNING, Reason.RUNNING, message)
+    draft.event("Normal", Reason.RUNNING.value, message)
+    pools = placement.pools_in_use(view)
+    if pools and view.spec.accelerator.tpu is not None:
+        draft.set(node_pools=[SlicePool(slice=number, node_pool=pool) for number, pool in sorted(pools.items())])
+    draft.set(next_retry_at=None)
+    if view.spec.checkpoint is None:
+        return
+    rows: list[AttemptRow] = view.status.attempts or []
+    if rows:
+        draft.revise(-1, rows[-1].model_copy(update={"restored_step": step}))
+    damage = "; ".join(f"{item.object}: {item.problem}" for item in told.damages)
+    if damage:
+        note = f"Damaged objects made the restore fall back to an older commit: {damage}"
+        draft.condition(ConditionType.RESTORED, True, Reason.RESTORED, note)
+        draft.event("Warning", "RestoreFellBack", note)
+    elif step is not None:
+        draft.condition(ConditionType.RESTORED, True, Reason.RESTORED, f"All workers restored step {step}.")
+    else:
+        draft.condition(ConditionType.RESTORED, True, Reason.STARTED_FROM_NOTHING, "There was no commit to start from.")
+
+
+def _sidecars_told(view: View) -> bool:
+    if view.spec.checkpoint is None or not view.observed.settings.report_url:
+        return True
+    reports = [view.report(pod) for pod in view.current.values()]
+    if all(report is not None and report.role == "Sidecar" for report in reports):
+        return True
+    waited = view.observed.waiting
+    return waited is not None and waited[0] == "FirstReports" and view.now - waited[1] >= _FIRST_REPORTS
+
+
+def _count(view: View) -> WorkerCounts:
+    current = view.current.values()
+    return WorkerCounts(
+        desired=len(view.slots),
+        created=len(view.current),
+        running=sum(1 for pod in current if _trainer_runs(pod)),
+        succeeded=sum(1 for pod in current if _trainer_succeeded(pod)),
+    )
+
+
+def _trainer_runs(pod: Pod) -> bool:
+    trainer = pod.container(names.TRAINER)
+    return trainer is not None and trainer.state.running is not None
+
+
+def _trainer_succeeded(pod: Pod) -> bool:
+    trainer = pod.container(names.TRAINER)
+    ended = trainer.state.terminated if trainer else None
+    return ended is not None and ended.exit_code == 0
+
+
+def _waiting(view: View, draft: Draft, wait: Wait, doing: Stop = _NOTHING) -> Plan:
+    """Return the plan of a job that waits: its actions, and the reason once it has lasted or cannot wait."""
+    waited = view.observed.waiting
+    lasted = view.now - waited[1] if waited is not None and waited[0] == wait.reason.value else timedelta(0)
+    told_before = view.status.reason == wait.reason.value
+    looks = [doing.requeue_after_s] if doing.requeue_after_s is not None else []
+    if wait.reason in _AT_ONCE or (lasted >= _WORTH_TELLING and not told_before):
+        phase = Phase.RESTARTING if view.status.phase is Phase.RESTARTING else Phase.STARTING
+        draft.condition(ConditionType.RUNNING, False, wait.reason, wait.message)
+        draft.phase(phase, wait.reason, wait.message)
+    elif not told_before:
+        looks.append((_WORTH_TELLING - lasted).total_seconds())
+    return Plan(
+        actions=doing.actions,
+        commands=doing.commands,
+        status=draft.write(),
+        events=tuple(draft.events),
+        waiting=wait.reason.value,
+        requeue_after_s=max(0.1, min(looks)) if looks else None,
+    )

@@ -1,0 +1,114 @@
+"""The end of an attempt, and the end of the job."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from holdfast.api.conditions import ConditionType
+from holdfast.api.reasons import Reason
+from holdfast.api.status import AttemptRow, Phase, WorkerCounts
+from holdfast.planning.plan import Plan
+from holdfast.training import progress, recovery, stopping
+from holdfast.training.draft import Draft
+from holdfast.training.endings import Ending, of_pod
+from holdfast.training.success import FinalCheckpoint
+from holdfast.training.view import View
+
+
+def attempt_ended(view: View, end: Ending) -> Plan:
+    """Write ahead what follows the end of the current attempt; the next pass stops its pods."""
+    decision = recovery.after(view, end)
+    draft = Draft(view)
+    _keep_what_was_told(view, draft)
+    draft.close_attempt(end.cause, end)
+    if isinstance(decision, recovery.GiveUp):
+        return _failed(view, draft, decision)
+    draft.open_attempt(decision.attempt)
+    draft.set(
+        next_retry_at=decision.not_before.replace(microsecond=0) if decision.not_before else None,
+        restarts=len(decision.restart_times),
+        restart_times=[time.replace(microsecond=0) for time in decision.restart_times] or None,
+    )
+    draft.condition(ConditionType.RUNNING, False, end.cause, end.message)
+    draft.phase(Phase.RESTARTING, end.cause, end.message)
+    draft.event("Warning", end.cause.value, f"Attempt {view.attempt} ended, {decision.attempt} follows: {end.message}")
+    return Plan(write_ahead=draft.write(), events=tuple(draft.events))
+
+
+def trainers_done(view: View, final: FinalCheckpoint) -> Plan:
+    """Every trainer exited 0: the job has succeeded if what all of them hold is committed."""
+    if not final.is_committed:
+        who = f" Nothing is known of {', '.join(final.unknown)}." if final.unknown else ""
+        message = (
+            f"All trainers exited 0, but step {final.complete}, which every worker holds complete, is not committed "
+            f"(newest commit: {final.committed}).{who}"
+        )
+        return attempt_ended(view, Ending(Reason.FINAL_CHECKPOINT_NOT_COMMITTED, message))
+    draft = Draft(view)
+    _keep_what_was_told(view, draft)
+    draft.close_attempt(Reason.SUCCEEDED)
+    told = f"Step {final.committed} is committed." if final.committed is not None else "There is no checkpoint."
+    message = f"All {len(view.slots)} trainers exited 0. {told}"
+    draft.condition(ConditionType.SUCCEEDED, True, Reason.SUCCEEDED, message)
+    draft.condition(ConditionType.RUNNING, False, Reason.FINISHED, "The job has ended.")
+    draft.phase(Phase.SUCCEEDED, Reason.SUCCEEDED, message)
+    count = len(view.slots)
+    draft.set(workers=WorkerCounts(desired=count, created=count, succeeded=count), next_retry_at=None)
+    draft.event("Normal", Reason.SUCCEEDED.value, message)
+    return Plan(status=draft.write(), events=tuple(draft.events))
+
+
+def stop_the_rest(view: View) -> Plan:
+    """Stop what still runs of a failed job; pods that have ended stay for their logs."""
+    running = [pod for pod in (*view.current.values(), *view.older) if not pod.ended]
+    if not running:
+        return Plan()
+    since = _failed_at(view)
+    stop = stopping.stop(view, running, since, broken=True)
+    return Plan(actions=stop.actions, commands=stop.commands, requeue_after_s=stop.requeue_after_s)
+
+
+def revise_cause(view: View, draft: Draft) -> None:
+    """Tell the cause of the attempt before more precisely, as long as its pods can still be seen.
+
+    A survivor fails within a second, while the loss of the node that caused it shows after many.
+    """
+    rows: list[AttemptRow] = view.status.attempts or []
+    if len(rows) < 2:
+        return
+    row = rows[-2]
+    precise = (Reason.NODE_LOST, Reason.PREEMPTED, Reason.EVICTED, Reason.OUT_OF_MEMORY)
+    if row.cause not in (Reason.WORKER_FAILED.value, Reason.UNKNOWN.value):
+        return
+    pods = [pod for pod in view.older if pod.attempt == row.attempt]
+    found = [end for pod in pods if (end := of_pod(view, pod)) is not None and end.cause in precise]
+    if not found:
+        return
+    end = min(found, key=lambda item: item.rank)
+    update = {"cause": end.cause.value, "message": end.message, "slot": end.slot or None, "exit_code": end.exit_code}
+    draft.revise(-2, row.model_copy(update={**update, "nodes": [end.node] if end.node else None}))
+    if not end.counted:
+        times = recovery.uncounted(tuple(view.status.restart_times or ()))
+        draft.set(restart_times=list(times) or None, restarts=len(times), next_retry_at=None)
+
+
+def _failed(view: View, draft: Draft, decision: recovery.GiveUp) -> Plan:
+    draft.condition(ConditionType.FAILED, True, decision.reason, decision.message)
+    draft.condition(ConditionType.RUNNING, False, decision.reason, decision.message)
+    draft.phase(Phase.FAILED, decision.reason, decision.message)
+    draft.set(next_retry_at=None)
+    draft.event("Warning", decision.reason.value, f"The job has failed: {decision.message}")
+    return Plan(write_ahead=draft.write(), events=tuple(draft.events))
+
+
+def _keep_what_was_told(view: View, draft: Draft) -> None:
+    told = progress.told(view)
+    if told.checkpoint is not None:
+        draft.set(checkpoint=told.checkpoint)
+    if told.progress is not None:
+        draft.set(progress=told.progress)
+
+
+def _failed_at(view: View) -> datetime:
+    kind = ConditionType.FAILED.value
+    return next((c.last_transition_time for c in view.status.conditions if c.type == kind), view.now)

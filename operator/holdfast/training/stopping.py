@@ -1,0 +1,123 @@
+"""Stops pods without losing what is complete: drain, wait for the sidecar's word, delete, and give up only the dead.
+
+A stop of ours is: command the drain, wait for each reachable sidecar's acknowledgement or the deadline, then delete
+with 30 s. A deletion by somebody else keeps the pod's whole grace period; once its sidecar reports `Flushed` the grace is
+shortened by a second delete. A pod is deleted by force only where its node is gone, declared dead, or has been out of
+reach for `recovery.nodeLostTimeout`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from holdfast.api import labels as names
+from holdfast.api.wire import Command, Report
+from holdfast.planning.observed import Observed, Pod
+from holdfast.planning.plan import PODS, Action, Delete
+from holdfast.training import nodes
+from holdfast.training.view import View
+
+GRACE_S: Final = 30
+# What a flushed pod still gets when somebody else deleted it: there is nothing left to upload.
+FLUSHED_GRACE_S: Final = 10
+# How long an unreachable sidecar counts as reachable: two heartbeats and a little.
+_SILENCE: Final = timedelta(seconds=70)
+# A gang that is broken cannot make another checkpoint: its drain only flushes what is complete.
+_BROKEN_DRAIN: Final = timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The actions and commands of one pass, and when to look again. `left` pods still exist."""
+
+    actions: tuple[Action, ...] = ()
+    commands: Mapping[str, tuple[Command, ...]] = field(default_factory=dict)
+    requeue_after_s: float | None = None
+    left: int = 0
+    unreachable: tuple[str, ...] = ()
+
+
+def stop(view: View, pods: Iterable[Pod], since: datetime, *, broken: bool) -> Stop:
+    """Stop these pods, a stop that was decided at `since`. `broken` says that the gang cannot checkpoint any more."""
+    actions: list[Action] = []
+    commands: dict[str, tuple[Command, ...]] = {}
+    looks: list[float] = []
+    unreachable: list[str] = []
+    left = 0
+    for pod in pods:
+        left += 1
+        if nodes.lost(view, pod):
+            actions.append(delete(pod, 0))
+            continue
+        wait = nodes.given_up_in(view, pod)
+        if wait is not None:
+            unreachable.append(pod.spec.node_name)
+            looks.append(wait.total_seconds())
+        if pod.ended or wait is not None or not _drainable(pod):
+            if not pod.deleting:
+                actions.append(delete(pod, GRACE_S))
+            elif not pod.ended:
+                actions += shorten(view.observed, pod)
+            continue
+        if pod.deleting:
+            actions += shorten(view.observed, pod)
+            continue
+        order, again = _drain(view, pod, since, broken=broken)
+        if order is None:
+            actions.append(delete(pod, GRACE_S))
+        else:
+            commands[pod.metadata.uid] = (order,)
+            looks.append(again)
+    after = max(0.2, min(looks)) if looks else None
+    return Stop(tuple(actions), commands, after, left, tuple(sorted(set(unreachable))))
+
+
+def delete(pod: Pod, grace_s: int | None) -> Delete:
+    """Return the deletion of exactly this pod."""
+    meta = pod.metadata
+    return Delete(PODS, meta.namespace, meta.name, meta.uid, grace_s)
+
+
+def shorten(observed: Observed, pod: Pod) -> tuple[Action, ...]:
+    """Return the second delete for a pod that is being deleted and has nothing left to upload, once."""
+    grace = pod.metadata.deletion_grace_period_seconds
+    if not pod.deleting or grace is None or grace <= FLUSHED_GRACE_S:
+        return ()
+    received = observed.reports.get(pod.metadata.uid)
+    return (delete(pod, FLUSHED_GRACE_S),) if received and _flushed(received.report) else ()
+
+
+def _flushed(report: Report) -> bool:
+    return report.role == "Sidecar" and report.phase in ("Flushed", "Finished")
+
+
+def _drainable(pod: Pod) -> bool:
+    """Say whether the pod has a sidecar that runs beside a trainer that was started."""
+    sidecar = pod.container(names.SIDECAR_CONTAINER)
+    trainer = pod.container(names.TRAINER)
+    return bool(sidecar and sidecar.state.running and trainer and (trainer.state.running or trainer.state.terminated))
+
+
+def _drain(view: View, pod: Pod, since: datetime, *, broken: bool) -> tuple[Command | None, float]:
+    """Return the drain command and when to look again, or None when the pod may be deleted."""
+    received = view.observed.reports.get(pod.metadata.uid)
+    flush_ends = since + timedelta(seconds=view.flush_timeout_s)
+    if received is None or view.now - received.at > _SILENCE or view.now >= flush_ends:
+        return None, 0.0
+    report = received.report
+    deadline = min(flush_ends, since + _BROKEN_DRAIN) if broken else flush_ends
+    order = Command(
+        id=f"drain-{pod.attempt}-{int(since.timestamp())}",
+        kind="Drain",
+        deadline=deadline.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+    if order.id in report.acknowledged:
+        return None, 0.0
+    busy = report.pending_bytes > 0 or report.phase == "Flushing"
+    if view.now >= deadline and not busy:
+        return None, 0.0
+    next_look = deadline if view.now < deadline else flush_ends
+    return order, (next_look - view.now).total_seconds()

@@ -1,0 +1,90 @@
+"""One TrainingJob as the planner sees it: parsed, with its pods sorted by what they are to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from holdfast.accelerators.placement import Shape, placement
+from holdfast.api import durations
+from holdfast.api.status import TrainingJobStatus
+from holdfast.api.trainingjob import TrainingJobSpec
+from holdfast.api.wire import Report
+from holdfast.planning.observed import CustomObject, Observed, Pod
+from holdfast.planning.slots import Slot, gang
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A job that exists and whose spec could be read.
+
+    `current` holds the pods of the attempt in status, by slot name. `older` are this job's other pods, whose attempt is
+    over. `foreign` are pods of a former job of the same name that are not gone yet.
+    """
+
+    observed: Observed
+    now: datetime
+    job: CustomObject
+    spec: TrainingJobSpec
+    status: TrainingJobStatus
+    shape: Shape
+    slots: tuple[Slot, ...]
+    current: Mapping[str, Pod]
+    older: tuple[Pod, ...]
+    foreign: tuple[Pod, ...]
+
+    @property
+    def attempt(self) -> int:
+        """Return the number of the current attempt; 0 before the first."""
+        return self.status.attempt or 0
+
+    @property
+    def uid(self) -> str:
+        """Return the job's UID."""
+        return self.job.metadata.uid
+
+    @property
+    def flush_timeout_s(self) -> float:
+        """Return how long a pod may take to upload what is complete."""
+        checkpoint = self.spec.checkpoint
+        return durations.seconds(checkpoint.flush_timeout) if checkpoint else 30.0
+
+    @property
+    def node_lost_timeout(self) -> timedelta:
+        """Return how long a node may be out of reach before its pods are given up."""
+        return timedelta(seconds=durations.seconds(self.spec.recovery.node_lost_timeout))
+
+    def report(self, pod: Pod) -> Report | None:
+        """Return the newest report of a pod, or None."""
+        received = self.observed.reports.get(pod.metadata.uid)
+        return received.report if received else None
+
+
+def look(observed: Observed, job: CustomObject, now: datetime) -> View:
+    """Read the spec and sort the pods. Raises `ValueError` where the spec or status cannot be read."""
+    spec = TrainingJobSpec.model_validate(job.spec)
+    status = TrainingJobStatus.model_validate(job.status)
+    shape = placement(spec.accelerator, spec.capacity)
+    current: dict[str, Pod] = {}
+    older: list[Pod] = []
+    foreign: list[Pod] = []
+    for pod in observed.pods:
+        if pod.metadata.controller_uid != job.metadata.uid:
+            foreign.append(pod)
+        elif pod.attempt == (status.attempt or 0):
+            current[pod.slot] = pod
+        else:
+            older.append(pod)
+    return View(
+        observed=observed,
+        now=now,
+        job=job,
+        spec=spec,
+        status=status,
+        shape=shape,
+        slots=tuple(gang(shape.slices, shape.hosts_per_slice)),
+        current=current,
+        older=tuple(older),
+        foreign=tuple(foreign),
+    )
