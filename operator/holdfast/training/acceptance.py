@@ -42,10 +42,9 @@ def refused(view: View) -> Plan | None:
 
 def unreadable(job: CustomObject, error: ValueError) -> Plan:
     """Return the plan of a job whose spec cannot be read: nothing is created or changed, and the status says why."""
-    before = [c for c in job.status.get("conditions", []) if c.get("type") != ConditionType.ACCEPTED.value]
-    had: dict[str, Any] = next(
-        (c for c in job.status.get("conditions", []) if c.get("type") == ConditionType.ACCEPTED.value), {}
-    )
+    conditions: list[dict[str, Any]] = job.status.get("conditions", [])
+    before = [c for c in conditions if c.get("type") != ConditionType.ACCEPTED.value]
+    had = next((c for c in conditions if c.get("type") == ConditionType.ACCEPTED.value), {})
     changed_at = had.get("lastTransitionTime") if had.get("status") == "False" else None
     message = f"The spec cannot be read: {error}"[:1000]
     condition = Condition.model_validate(

@@ -8,7 +8,7 @@ from typing import Final
 from holdfast.api import labels as names
 from holdfast.api.conditions import ConditionType
 from holdfast.api.reasons import Reason
-from holdfast.api.status import AttemptRow, Phase, SlicePool, WorkerCounts
+from holdfast.api.status import Phase, SlicePool, WorkerCounts
 from holdfast.planning.injection import runs_as_root
 from holdfast.planning.observed import Pod
 from holdfast.planning.plan import PODS, SERVICES, Action, Create, Patch, Plan
@@ -58,7 +58,7 @@ def clear_the_way(view: View, draft: Draft) -> Plan | None:
     """Remove what is left of older attempts and wait for what is left of older jobs; None when the way is clear."""
     revise_cause(view, draft)
     if view.older:
-        rows: list[AttemptRow] = view.status.attempts or []
+        rows = view.status.attempts or ()
         ended_at = [row.ended_at for row in rows if row.ended_at is not None]
         stop = stopping.stop(view, view.older, ended_at[-1] if ended_at else view.now, broken=True)
         where = f" on unreachable {', '.join(stop.unreachable)}" if stop.unreachable else ""
@@ -184,7 +184,7 @@ def _started(view: View, draft: Draft, told: progress.Told) -> None:
     draft.set(next_retry_at=None)
     if view.spec.checkpoint is None:
         return
-    rows: list[AttemptRow] = view.status.attempts or []
+    rows = view.status.attempts or ()
     if rows:
         draft.revise(-1, rows[-1].model_copy(update={"restored_step": step}))
     damage = "; ".join(f"{item.object}: {item.problem}" for item in told.damages)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from holdfast.api.conditions import ConditionType
 from holdfast.api.reasons import Reason
-from holdfast.api.status import AttemptRow, Phase, WorkerCounts
+from holdfast.api.status import Phase, WorkerCounts
 from holdfast.planning.plan import Plan
 from holdfast.training import progress, recovery, stopping
 from holdfast.training.draft import Draft
@@ -73,7 +73,7 @@ def revise_cause(view: View, draft: Draft) -> None:
 
     A survivor fails within a second, while the loss of the node that caused it shows after many.
     """
-    rows: list[AttemptRow] = view.status.attempts or []
+    rows = view.status.attempts or ()
     if len(rows) < 2:
         return
     row = rows[-2]

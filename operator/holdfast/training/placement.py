@@ -1,8 +1,8 @@
 """Which node pool each slice of several hosts gets.
 
-On GKE a slice of several hosts is exactly one node pool. A slice is pinned to a whole free pool where there is one. Where
-a pool has yet to be scaled up, host 0 leads: it is created alone, and the others follow into the pool that it was given.
-Slices of a single host need no pin: any matching node is a whole slice.
+On GKE a slice of several hosts is exactly one node pool. A slice is pinned to a whole free pool where there is one.
+Where a pool has yet to be scaled up, host 0 leads: it is created alone, and the others follow into the pool that it was
+given. Slices of a single host need no pin: any matching node is a whole slice.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The planner of a TrainingJob: one job, what is observed and the time, turned into what is to be done.
 
 Read `plan` as the story of a job. Every branch may run again at any time, after any crash, and must lead to the same
-end. The number of an attempt is written to status before its first pod exists (`write_ahead`); everything else is written at
-the end of a pass, and only if it changed.
+end. The number of an attempt is written to status before its first pod exists (`write_ahead`); everything else is
+written at the end of a pass, and only if it changed.
 """
 
 from __future__ import annotations

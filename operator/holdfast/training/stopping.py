@@ -1,9 +1,9 @@
 """Stops pods without losing what is complete: drain, wait for the sidecar's word, delete, and give up only the dead.
 
 A stop of ours is: command the drain, wait for each reachable sidecar's acknowledgement or the deadline, then delete
-with 30 s. A deletion by somebody else keeps the pod's whole grace period; once its sidecar reports `Flushed` the grace is
-shortened by a second delete. A pod is deleted by force only where its node is gone, declared dead, or has been out of
-reach for `recovery.nodeLostTimeout`.
+with 30 s. A deletion by somebody else keeps the pod's whole grace period; once its sidecar reports `Flushed` the grace
+is shortened by a second delete. A pod is deleted by force only where its node is gone, declared dead, or has been out
+of reach for `recovery.nodeLostTimeout`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from holdfast.training.view import View
 
 def last_row(view: View) -> AttemptRow | None:
     """Return the newest row of `status.attempts`."""
-    rows: list[AttemptRow] = view.status.attempts or []
+    rows = view.status.attempts or ()
     return rows[-1] if rows else None
 
 
