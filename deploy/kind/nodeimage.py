@@ -20,8 +20,13 @@ def ensure(cache: Cache, engine: Engine) -> str:
     rootfs = debian.root_file_system("node", debian.NODE_PACKAGES, cache)
     kubernetes = gotools.ensure(gotools.KUBERNETES, cache)
     containerd = gotools.ensure(gotools.CONTAINERD, cache)
-    archives = [systemimages.kubernetes(cache), systemimages.addons(cache)]
-    key = key_of([*tree_parts(NODE), str(rootfs), str(kubernetes), str(containerd), *(one.key for one in archives)])
+    archives = {
+        "images/every-node/base.tar": systemimages.every_node(cache),
+        "images/control-plane/kubernetes.tar": systemimages.control_plane(cache),
+        "images/control-plane/addons.tar": systemimages.addons(cache),
+    }
+    parts = [rootfs.parent.name, kubernetes.name, containerd.name, *(archive.key for archive in archives.values())]
+    key = key_of([*tree_parts(NODE), *parts])
     name = f"{_REPOSITORY}:{gotools.KUBERNETES.version()}-{key}"
     env = engine.environment()
     with locked(cache.images / ".node.lock"):
@@ -31,14 +36,14 @@ def ensure(cache: Cache, engine: Engine) -> str:
         with step("build the node image"):
             shutil.rmtree(context, ignore_errors=True)
             shutil.copytree(NODE, context)
-            _fill(context, rootfs, kubernetes, containerd, {f"{a.path.parent.name}.tar": a.path for a in archives})
+            _fill(context, rootfs, kubernetes, containerd, archives)
             run(["docker", "build", "--quiet", "--network", "none", "--tag", name, context], timeout_s=600, env=env)
             shutil.rmtree(context)
         _forget_older(name, env)
     return name
 
 
-def _fill(context: Path, rootfs: Path, kubernetes: Path, containerd: Path, archives: dict[str, Path]) -> None:
+def _fill(context: Path, rootfs: Path, kubernetes: Path, containerd: Path, archives: dict[str, systemimages.Archive]) -> None:
     """Put the parts beside the Dockerfile; hard links where the file system allows it, since they are large."""
     _link(rootfs, context / "rootfs.tar")
     for program in ("kubelet", "kubeadm", "kubectl"):
@@ -46,7 +51,7 @@ def _fill(context: Path, rootfs: Path, kubernetes: Path, containerd: Path, archi
     for program in _CONTAINERD:
         _link(containerd / program, context / "bin" / program)
     for name, archive in archives.items():
-        _link(archive, context / "images" / name)
+        _link(archive.path, context / name)
     files = context / "files"
     (files / "kind/version").write_text(gotools.KUBERNETES.version())
     config = files / "etc/containerd/config.toml"

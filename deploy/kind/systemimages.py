@@ -1,7 +1,7 @@
 """Container images of the cluster's own parts, made from the Go programs and a few Debian files.
 
-Two archives: the Kubernetes parts under the names that kubeadm asks for (only for our own node image), and the
-add-ons (storage, bucket, shell for small jobs), which every cluster gets.
+Three archives: what every node needs and what only the control plane needs, under the names that kubeadm asks for
+(both only for our own node image), and the add-ons (storage, bucket, a shell for small jobs), for every cluster.
 """
 
 import tempfile
@@ -43,56 +43,68 @@ class Archive:
 
 def addons(cache: Cache) -> Archive:
     """The archive with the add-ons' images."""
-    parts = {tool.name: gotools.ensure(tool, cache) for tool in (gotools.LOCAL_PATH, gotools.BUCKET)}
+    local_path = gotools.ensure(gotools.LOCAL_PATH, cache) / "local-path-provisioner"
+    server = gotools.ensure(gotools.BUCKET, cache) / "fake-gcs-server"
     static = debian.unpacked("static", debian.STATIC_PACKAGES, cache)
 
     def images(scratch: Path) -> list[Image]:
         shell = _shell_layer(scratch, static)
-        local_path = parts["local-path-provisioner"] / "local-path-provisioner"
-        server = parts["fake-gcs-server"] / "fake-gcs-server"
         return [
             Image((SHELL,), (shell,), ("/bin/sh",)),
             Image((local_path_image(),), (_program(scratch, local_path),), ("/usr/local/bin/local-path-provisioner",)),
             Image((bucket_image(),), (_program(scratch, server),), ("/usr/local/bin/fake-gcs-server",)),
         ]
 
-    return _archive("addons", [*map(str, parts.values()), str(static)], images, cache)
+    return _archive("addons", [local_path, server, static / "bin"], images, cache)
 
 
-def kubernetes(cache: Cache) -> Archive:
-    """The archive with the images that kubeadm and the pod network need."""
+def control_plane(cache: Cache) -> Archive:
+    """The archive with the images that only the control-plane node runs."""
     programs = gotools.ensure(gotools.KUBERNETES, cache)
     etcd = gotools.ensure(gotools.ETCD, cache) / "etcd"
     coredns = gotools.ensure(gotools.COREDNS, cache) / "coredns"
+
+    def images(scratch: Path) -> list[Image]:
+        names = _kubeadm_names(programs / "kubeadm")
+        dns = write_layer(scratch / "coredns.tar", {"coredns": coredns})
+        return [
+            Image((names["etcd"],), (_program(scratch, etcd),), ("etcd",)),
+            Image((names["coredns"],), (dns,), ("/coredns",)),
+            *(
+                Image((names[name],), (_program(scratch, programs / name),), (name,))
+                for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+            ),
+        ]
+
+    return _archive("control-plane", [programs / "kube-apiserver", etcd, coredns], images, cache)
+
+
+def every_node(cache: Cache) -> Archive:
+    """The archive with the images that run on all nodes: pod sandbox, kube-proxy, pod network, shell."""
+    programs = gotools.ensure(gotools.KUBERNETES, cache)
     static = debian.unpacked("static", debian.STATIC_PACKAGES, cache)
     network = debian.root_file_system("network", debian.NETWORK_PACKAGES, cache)
     agent = NODE / "kindnet-lite"
 
     def images(scratch: Path) -> list[Image]:
         names = _kubeadm_names(programs / "kubeadm")
-        plain = [
-            Image((names[name],), (_program(scratch, programs / name),), (name,))
-            for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
-        ]
         pause = write_layer(scratch / "pause.tar", {"pause": static / "usr/bin/catatonit"})
-        dns = write_layer(scratch / "coredns.tar", {"coredns": coredns})
         script = write_layer(scratch / "agent.tar", {"usr/local/bin/kindnet-lite": agent})
         return [
-            *plain,
-            Image((names["etcd"],), (_program(scratch, etcd),), ("etcd",)),
-            Image((names["coredns"],), (dns,), ("/coredns",)),
             Image((names["pause"],), (pause,), ("/pause", "-P")),
             Image((names["kube-proxy"],), (network, _program(scratch, programs / "kube-proxy")), ("kube-proxy",)),
             Image((NETWORK_AGENT,), (network, script), ("/usr/local/bin/kindnet-lite",)),
+            Image((SHELL,), (_shell_layer(scratch, static),), ("/bin/sh",)),
         ]
 
-    inputs = [str(programs), str(etcd), str(coredns), str(static), str(network), agent.read_text()]
-    return _archive("kubernetes", inputs, images, cache)
+    inputs = [programs / "kube-proxy", static / "bin", network, agent.read_text()]
+    return _archive("every-node", inputs, images, cache)
 
 
-def _archive(name: str, inputs: list[str], images: Images, cache: Cache) -> Archive:
-    # The code that writes the archive is an input too.
-    key = key_of([*inputs, _HERE.read_bytes(), _HERE.with_name("oci.py").read_bytes()])
+def _archive(name: str, inputs: list[Path | str], images: Images, cache: Cache) -> Archive:
+    # A cached input is known by the key in its folder's name. The code that writes the archive is an input too.
+    known = [one if isinstance(one, str) else f"{one.parent.name}/{one.name}" for one in inputs]
+    key = key_of([*known, _HERE.read_bytes(), _HERE.with_name("oci.py").read_bytes()])
     target = cache.images / f"{name}-{key}"
     archive = Archive(target / "images.tar", key)
     with locked(cache.images / f".{name}.lock"):
