@@ -106,6 +106,6 @@ def closed(row: AttemptRow, cause: Reason, at: datetime, end: Ending | None, mes
         "message": (end.message if end else message)[:_MESSAGE_LIMIT] or None,
         "exit_code": end.exit_code if end and end.exit_code is not None and -1 <= end.exit_code <= 255 else None,
         "slot": end.slot if end and end.slot else None,
-        "nodes": [end.node] if end and end.node else None,
+        "nodes": (end.node,) if end and end.node else (),
     }
     return row.model_copy(update=dict(told))

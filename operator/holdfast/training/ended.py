@@ -27,7 +27,7 @@ def attempt_ended(view: View, end: Ending) -> Plan:
     draft.set(
         next_retry_at=decision.not_before.replace(microsecond=0) if decision.not_before else None,
         restarts=len(decision.restart_times),
-        restart_times=[time.replace(microsecond=0) for time in decision.restart_times] or None,
+        restart_times=tuple(time.replace(microsecond=0) for time in decision.restart_times),
     )
     draft.condition(ConditionType.RUNNING, False, end.cause, end.message)
     draft.phase(Phase.RESTARTING, end.cause, end.message)
@@ -86,10 +86,10 @@ def revise_cause(view: View, draft: Draft) -> None:
         return
     end = min(found, key=lambda item: item.rank)
     update = {"cause": end.cause.value, "message": end.message, "slot": end.slot or None, "exit_code": end.exit_code}
-    draft.revise(-2, row.model_copy(update={**update, "nodes": [end.node] if end.node else None}))
+    draft.revise(-2, row.model_copy(update={**update, "nodes": (end.node,) if end.node else ()}))
     if not end.counted:
         times = recovery.uncounted(tuple(view.status.restart_times or ()))
-        draft.set(restart_times=list(times) or None, restarts=len(times), next_retry_at=None)
+        draft.set(restart_times=times, restarts=len(times), next_retry_at=None)
 
 
 def _failed(view: View, draft: Draft, decision: recovery.GiveUp) -> Plan:

@@ -1,0 +1,110 @@
+"""Stops: drain, wait, delete; suspend and resume; deletions by others."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from holdfast.planning.observed import CustomObject
+from holdfast.planning.plan import PODS, Delete
+from holdfast.training.plan import plan
+from tests.unit.training import builders as b
+
+
+def suspending(**row: Any) -> dict[str, Any]:
+    closed = {"attempt": 1, "startedAt": b.stamp(b.NOW), "endedAt": b.stamp(b.NOW), "cause": "Suspended", **row}
+    return b.attempt_status(phase="Suspending", attempts=[closed])
+
+
+def test_a_suspend_is_written_down_before_anything_is_stopped() -> None:
+    result = plan(b.observed(b.job(b.attempt_status(), suspend=True), b.running(0), b.running(1)), b.NOW)
+    status = b.wanted(result.write_ahead)
+    assert status["phase"] == "Suspending"
+    assert status["attempts"][0]["cause"] == "Suspended"
+    assert not result.actions
+
+
+def test_a_suspend_drains_first_and_deletes_what_has_acknowledged() -> None:
+    pods = (b.running(0), b.running(1))
+    ask = plan(
+        b.observed(b.job(suspending(), suspend=True), *pods, reports=(b.report(pods[0]), b.report(pods[1]))), b.NOW
+    )
+    assert not ask.actions
+    order = ask.commands["pod-0-1-1"][0]
+    assert order.kind == "Drain"
+    told = (b.report(pods[0], acknowledged=(order.id,), phase="Flushed"), b.report(pods[1]))
+    result = plan(b.observed(b.job(suspending(), suspend=True), *pods, reports=told), b.NOW)
+    assert result.actions == (Delete(PODS, "team", "digits-0-0-1", "pod-0-1-1", 30),)
+    assert list(result.commands) == ["pod-1-1-1"]
+
+
+@pytest.mark.parametrize("silent_s", [None, 71])
+def test_a_silent_sidecar_is_not_waited_for(silent_s: float | None) -> None:
+    one = b.running(0)
+    reports = () if silent_s is None else (b.report(one, at=b.NOW - timedelta(seconds=silent_s)),)
+    result = plan(b.observed(b.job(suspending(), suspend=True), one, reports=reports), b.NOW)
+    assert [action.grace_s for action in result.actions if isinstance(action, Delete)] == [30]
+
+
+def test_a_drain_ends_at_the_flush_timeout() -> None:
+    one = b.running(0)
+    job = b.job(suspending(endedAt=b.stamp(b.NOW - timedelta(seconds=600))), suspend=True)
+    result = plan(b.observed(job, one, reports=(b.report(one, pending_bytes=5),)), b.NOW)
+    assert len(result.actions) == 1
+
+
+def test_a_broken_gang_waits_for_uploads_that_are_under_way_and_no_others() -> None:
+    old = b.stamp(b.NOW - timedelta(seconds=20))
+    rows = [
+        {"attempt": 1, "startedAt": old, "endedAt": old, "cause": "WorkerFailed"},
+        {"attempt": 2, "startedAt": old},
+    ]
+    restarting = b.job(b.attempt_status(2, created=False, phase="Restarting", attempts=rows))
+    survivor = b.running(0)
+    idle = plan(b.observed(restarting, survivor, reports=(b.report(survivor),)), b.NOW)
+    assert len(idle.actions) == 1
+    busy = plan(b.observed(restarting, survivor, reports=(b.report(survivor, pending_bytes=1),)), b.NOW)
+    assert not busy.actions
+
+
+def test_a_suspended_job_says_so_once_and_then_writes_nothing() -> None:
+    result = plan(b.observed(b.job(suspending(), suspend=True)), b.NOW)
+    status = b.wanted(result.status)
+    assert b.condition(status, "Suspended")["status"] == "True"
+    held = CustomObject(metadata=b.job().metadata, spec=b.spec(suspend=True), status=status)
+    again = plan(b.observed(held), b.NOW + timedelta(hours=1))
+    assert again.status is not None
+    assert again.status.wanted == again.status.observed
+    assert not again.actions
+
+
+def test_a_resumed_job_goes_on_with_a_new_attempt() -> None:
+    suspended = b.wanted(plan(b.observed(b.job(suspending(), suspend=True)), b.NOW).status)
+    resumed = CustomObject(metadata=b.job().metadata, spec=b.spec(suspend=False), status=suspended)
+    status = b.wanted(plan(b.observed(resumed, dry_run=b.accepted()), b.NOW).write_ahead)
+    assert status["attempt"] == 2
+    assert b.condition(status, "Suspended")["status"] == "False"
+
+
+def test_a_job_that_is_created_suspended_creates_nothing() -> None:
+    result = plan(b.observed(b.job(suspend=True)), b.NOW)
+    assert b.wanted(result.status)["phase"] == "Suspended"
+    assert not result.actions
+    assert result.dry_run is None
+
+
+def test_a_deleted_pod_with_nothing_left_to_upload_is_let_go() -> None:
+    going = b.running(0, deleting=b.NOW + timedelta(seconds=600), grace=600)
+    flushed = b.report(going, phase="Flushed")
+    without_job = plan(b.observed(None, going, reports=(flushed,)), b.NOW)
+    assert without_job.actions == (Delete(PODS, "team", "digits-0-0-1", "pod-0-1-1", 10),)
+    busy = plan(b.observed(None, going, reports=(b.report(going),)), b.NOW)
+    assert not busy.actions
+    shortened = b.running(0, deleting=b.NOW, grace=10)
+    assert not plan(b.observed(None, shortened, reports=(flushed,)), b.NOW).actions, "once is enough"
+
+
+def test_an_absent_job_creates_nothing() -> None:
+    assert not plan(b.observed(None), b.NOW).actions

@@ -1,0 +1,72 @@
+"""When a job has succeeded, and that finished jobs are left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.api.wire import Outcome
+from holdfast.planning.plan import Delete, Plan
+from holdfast.training.plan import plan
+from tests.unit.training import builders as b
+
+
+def words(complete: int | None, committed: int | None) -> Outcome:
+    return Outcome(kind="Finished", last_complete=complete, part_written=complete, committed=committed)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (words(300, 300), words(300, 300)),
+        (words(300, 200), words(300, 300)),
+        (words(300, 200), words(200, 200)),
+        (words(None, None), words(None, None)),
+        (words(None, None), words(100, None)),
+    ],
+)
+def test_success_is_when_what_all_hold_is_committed_by_anybodys_word(first: Outcome, second: Outcome) -> None:
+    seen = b.observed(b.job(b.attempt_status()), b.succeeded(0, first), b.succeeded(1, second))
+    status = b.wanted(plan(seen, b.NOW).status)
+    assert status["phase"] == "Succeeded"
+    assert b.condition(status, "Succeeded")["status"] == "True"
+
+
+@pytest.mark.parametrize(("first", "second"), [(words(300, 200), words(300, 200)), (words(100, 100), None)])
+def test_a_final_checkpoint_that_is_not_committed_is_no_success(first: Outcome, second: Outcome | None) -> None:
+    seen = b.observed(b.job(b.attempt_status()), b.succeeded(0, first), b.succeeded(1, second))
+    status = b.wanted(plan(seen, b.NOW).write_ahead)
+    assert status["attempts"][0]["cause"] == "FinalCheckpointNotCommitted"
+    assert status["attempt"] == 2
+
+
+def test_the_last_report_stands_in_for_a_lost_termination_message() -> None:
+    pods = (b.succeeded(0, words(300, 300)), b.succeeded(1, None))
+    told = (b.report(pods[1], phase="Finished", last_complete=300, committed=300),)
+    status = b.wanted(plan(b.observed(b.job(b.attempt_status()), *pods, reports=told), b.NOW).status)
+    assert status["phase"] == "Succeeded"
+
+
+def test_a_job_without_checkpoints_succeeds_by_its_exit_codes() -> None:
+    bare = b.job(b.attempt_status(), checkpoint=None)
+    status = b.wanted(plan(b.observed(bare, b.succeeded(0, None), b.succeeded(1, None)), b.NOW).status)
+    assert status["phase"] == "Succeeded"
+
+
+def test_a_finished_job_is_left_alone() -> None:
+    done = b.attempt_status(
+        conditions=[
+            {"type": "Succeeded", "status": "True", "reason": "Succeeded", "lastTransitionTime": b.stamp(b.NOW)}
+        ]
+    )
+    assert plan(b.observed(b.job(done), b.succeeded(0, None)), b.NOW) == Plan()
+
+
+def test_a_failed_job_stops_what_still_runs_and_keeps_the_logs_of_the_rest() -> None:
+    failed = b.attempt_status(
+        conditions=[
+            {"type": "Failed", "status": "True", "reason": "FinalExitCode", "lastTransitionTime": b.stamp(b.NOW)}
+        ]
+    )
+    result = plan(b.observed(b.job(failed), b.running(0), b.failed(1)), b.NOW)
+    assert [action.name for action in result.actions if isinstance(action, Delete)] == ["digits-0-0-1"]
+    assert result.status is None
