@@ -80,7 +80,7 @@ def test_an_unready_node_is_given_up_after_its_time_and_not_before() -> None:
     early = seen(20)
     assert early.write_ahead is None
     assert early.waiting == "NodeUnreachable"
-    assert early.requeue_after_s == 40
+    assert early.requeue_after_s == 10, "to tell the wait, and later to give the node up"
     assert cause(b.wanted(seen(60).write_ahead)) == "NodeLost"
 
 
