@@ -16,6 +16,7 @@ from pydantic.config import JsonDict
 
 VALIDATIONS: Final = "x-kubernetes-validations"
 PATTERN_MESSAGE: Final = "x-holdfast-pattern-message"
+OPAQUE: Final = "x-holdfast-opaque"
 LIST_TYPE: Final = "x-kubernetes-list-type"
 LIST_MAP_KEYS: Final = "x-kubernetes-list-map-keys"
 
@@ -62,6 +63,15 @@ def rules(*items: Rule) -> JsonDict:
 def immutable(name: str) -> Rule:
     """Return the rule for a field that never changes once the object exists."""
     return Rule("self == oldSelf", f"{name} is immutable: create a new TrainingJob to change it")
+
+
+def opaque(*names: str) -> JsonDict:
+    """Return the schema extension that names further fields, of any form, of an `OpenModel`.
+
+    Without it they would be kept as well. But CEL compares objects by the fields that the schema names, and would take
+    two objects for equal in which one unnamed field was replaced by another.
+    """
+    return {OPAQUE: list(names)}
 
 
 def says(message: str) -> JsonDict:

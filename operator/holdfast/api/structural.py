@@ -11,12 +11,13 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from holdfast.api.model import LIST_MAP_KEYS, LIST_TYPE, PATTERN_MESSAGE, VALIDATIONS
+from holdfast.api.model import LIST_MAP_KEYS, LIST_TYPE, OPAQUE, PATTERN_MESSAGE, VALIDATIONS
 
 Schema = dict[str, Any]
 
 _INT32: Final = 2**31 - 1
-_DROPPED: Final = frozenset({"title", "$defs", PATTERN_MESSAGE})
+_DROPPED: Final = frozenset({"title", "$defs", OPAQUE, PATTERN_MESSAGE})
+_PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
 # What is carried over, in the order of the file.
 _KEPT: Final[tuple[str, ...]] = (
     "description", "type", "format", "default", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength",
@@ -45,6 +46,8 @@ def _convert(node: Schema, definitions: dict[str, Schema], path: str) -> Schema:
     if "description" in node:
         node["description"] = " ".join(node["description"].split())
     result = {key: node[key] for key in _KEPT if key in node}
+    if "default" in node:
+        result["default"] = _without_none(node["default"])
     if PATTERN_MESSAGE in node:
         del result["pattern"]
     if "items" in node:
@@ -52,14 +55,26 @@ def _convert(node: Schema, definitions: dict[str, Schema], path: str) -> Schema:
     if "properties" in node:
         children = node["properties"].items()
         result["properties"] = {name: _convert(child, definitions, f"{path}.{name}") for name, child in children}
+        result["properties"] |= {name: _opaque() for name in node.get(OPAQUE, ())}
     more = node.get("additionalProperties")
     if more is True:
-        result["x-kubernetes-preserve-unknown-fields"] = True
+        result[_PRESERVE] = True
     elif isinstance(more, dict):
         result["additionalProperties"] = _convert(more, definitions, f"{path}.*")
     if rules := _rules(node):
         result[VALIDATIONS] = rules
     return result
+
+
+def _without_none(default: Any) -> Any:
+    """Leave out what a default does not set: in Kubernetes that is said by absence."""
+    if isinstance(default, dict):
+        return {key: _without_none(value) for key, value in default.items() if value is not None}
+    return default
+
+
+def _opaque() -> Schema:
+    return {"description": "As in the Pod API.", _PRESERVE: True}
 
 
 def _check(node: Schema, path: str) -> None:

@@ -1,0 +1,56 @@
+"""Good objects are taken, get their defaults, and show what the printer columns promise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from kubernetes.client import ApiException, CustomObjectsApi
+
+from holdfast.api.trainingjob import TrainingJobSpec
+from tests.e2e.admission.accepted import LONGEST_NAME, SPECS, UPDATES, Accepted
+from tests.e2e.admission.manifests import GROUP, PLURAL, VERSION, Fields, job, pod
+
+
+def _dry_run(custom_objects: CustomObjectsApi, namespace: str, manifest: Fields) -> Any:
+    return custom_objects.create_namespaced_custom_object(
+        GROUP, VERSION, namespace, PLURAL, manifest, dry_run="All", field_validation="Strict"
+    )
+
+
+@pytest.mark.parametrize("case", SPECS, ids=lambda case: case.name)
+def test_spec_is_accepted_and_defaulted_as_the_models_say(
+    case: Accepted, custom_objects: CustomObjectsApi, namespace: str
+) -> None:
+    manifest = job(case.change)
+    stored = _dry_run(custom_objects, namespace, manifest)["spec"]
+    ours = TrainingJobSpec.model_validate(manifest["spec"])
+    assert TrainingJobSpec.model_validate(stored) == ours
+    # Every default is in the stored object, so that `kubectl get -o yaml` shows what is in force.
+    assert ours.model_dump(by_alias=True, exclude_none=True, mode="json") == stored
+
+
+def test_longest_name_is_accepted(custom_objects: CustomObjectsApi, namespace: str) -> None:
+    assert len(LONGEST_NAME) == 40
+    stored = _dry_run(custom_objects, namespace, job(name=LONGEST_NAME))
+    assert stored["metadata"]["name"] == LONGEST_NAME
+
+
+def test_undeclared_fields_of_the_template_are_kept(custom_objects: CustomObjectsApi, namespace: str) -> None:
+    affinity: Fields = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
+    stored = _dry_run(custom_objects, namespace, job(pod(affinity=affinity, priorityClassName="high")))
+    assert stored["spec"]["template"]["spec"]["affinity"] == affinity
+    assert stored["spec"]["template"]["spec"]["priorityClassName"] == "high"
+
+
+def test_updates_are_accepted(custom_objects: CustomObjectsApi, namespace: str) -> None:
+    custom_objects.create_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, job(name="changing"))
+    refused = {}
+    for case in UPDATES:
+        try:
+            custom_objects.patch_namespaced_custom_object(
+                GROUP, VERSION, namespace, PLURAL, "changing", {"spec": case.change}, dry_run="All"
+            )
+        except ApiException as error:
+            refused[case.name] = str(error.body)
+    assert refused == {}

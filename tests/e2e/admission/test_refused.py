@@ -1,0 +1,61 @@
+"""Bad objects are refused at apply, with a message that says what to change."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from kubernetes.client import ApiException, CustomObjectsApi
+
+from tests.e2e.admission.manifests import GROUP, PLURAL, VERSION, Fields, job
+from tests.e2e.admission.refused import NAMES, SPECS, UPDATES, Refused
+
+
+def _refusal(custom_objects: CustomObjectsApi, namespace: str, manifest: Fields) -> str:
+    with pytest.raises(ApiException) as caught:
+        custom_objects.create_namespaced_custom_object(
+            GROUP, VERSION, namespace, PLURAL, manifest, dry_run="All", field_validation="Strict"
+        )
+    assert caught.value.status in (400, 422)
+    return _message(caught.value)
+
+
+def _message(error: ApiException) -> str:
+    return str(json.loads(str(error.body))["message"])
+
+
+@pytest.mark.parametrize("case", SPECS, ids=lambda case: case.name)
+def test_spec_is_refused(case: Refused, custom_objects: CustomObjectsApi, namespace: str) -> None:
+    told = _refusal(custom_objects, namespace, job(case.change))
+    assert case.message in told
+
+
+@pytest.mark.parametrize(("name", "message"), NAMES)
+def test_name_is_refused(name: str, message: str, custom_objects: CustomObjectsApi, namespace: str) -> None:
+    assert message in _refusal(custom_objects, namespace, job(name=name))
+
+
+@pytest.fixture
+def existing(custom_objects: CustomObjectsApi, namespace: str) -> str:
+    """The name of a good job that exists."""
+    created: Any = custom_objects.create_namespaced_custom_object(
+        GROUP, VERSION, namespace, PLURAL, job(name="settled")
+    )
+    return str(created["metadata"]["name"])
+
+
+def test_updates_are_refused(custom_objects: CustomObjectsApi, namespace: str, existing: str) -> None:
+    unexpected = {}
+    for case in UPDATES:
+        try:
+            custom_objects.patch_namespaced_custom_object(
+                GROUP, VERSION, namespace, PLURAL, existing, {"spec": case.change}, dry_run="All"
+            )
+        except ApiException as refused:
+            told = _message(refused)
+            if refused.status != 422 or case.message not in told:
+                unexpected[case.name] = told
+        else:
+            unexpected[case.name] = "accepted"
+    assert unexpected == {}
