@@ -39,6 +39,7 @@ SPECS: Final = (
     Accepted("variable of TPUs on processors", variable("TPU_WORKER_ID")),
     Accepted("tpu with other resources", {"accelerator": TPU, **trainer(resources={"limits": {"memory": "64Gi"}})}),
     Accepted("restart policy never", pod(restartPolicy="Never")),
+    Accepted("sidecar of its own", pod(initContainers=[{"name": "proxy", "restartPolicy": "Always"}])),
     Accepted("host network", pod(hostNetwork=True)),
     Accepted("non-root with its user", pod(securityContext={"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000})),
     Accepted(

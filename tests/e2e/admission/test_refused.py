@@ -9,7 +9,7 @@ import pytest
 from kubernetes.client import ApiException, CustomObjectsApi
 
 from tests.e2e.admission.manifests import GROUP, PLURAL, VERSION, Fields, job
-from tests.e2e.admission.refused import NAMES, SPECS, UPDATES, Refused
+from tests.e2e.admission.refused import NAMES, SETTLED, SPECS, UPDATES, Refused
 
 
 def _refusal(custom_objects: CustomObjectsApi, namespace: str, manifest: Fields) -> str:
@@ -40,7 +40,7 @@ def test_name_is_refused(name: str, message: str, custom_objects: CustomObjectsA
 def existing(custom_objects: CustomObjectsApi, namespace: str) -> str:
     """The name of a good job that exists."""
     created: Any = custom_objects.create_namespaced_custom_object(
-        GROUP, VERSION, namespace, PLURAL, job(name="settled")
+        GROUP, VERSION, namespace, PLURAL, job(SETTLED, name="settled")
     )
     return str(created["metadata"]["name"])
 
