@@ -1,0 +1,1 @@
+"""The `holdfast` command: what runs, what it waits for, and where its checkpoints are."""
