@@ -1,0 +1,82 @@
+"""Checksums of what was really read or written, taken while it streams past.
+
+crc32c is what the bucket checks for itself; blake3 is what tells two files apart. Both together cost about a quarter
+of a core per GB/s with the C extensions (measured on one core of an AMD EPYC machine).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Final
+
+import google_crc32c
+from blake3 import blake3
+
+# The largest piece that is ever held in memory while streaming.
+PIECE: Final = 1024 * 1024
+
+
+def crc32c(data: bytes) -> int:
+    """Return the crc32c of `data` as an unsigned number."""
+    return int(google_crc32c.value(data))
+
+
+class Digest:
+    """A running crc32c, blake3 and size."""
+
+    def __init__(self) -> None:
+        self._crc = 0
+        self._blake3 = blake3()
+        self.size = 0
+
+    def update(self, data: bytes) -> None:
+        """Add the next piece."""
+        self._crc = google_crc32c.extend(self._crc, data)
+        self._blake3.update(data)
+        self.size += len(data)
+
+    @property
+    def crc32c(self) -> int:
+        """The crc32c so far."""
+        return self._crc
+
+    @property
+    def blake3(self) -> str:
+        """The blake3 so far, in hexadecimal."""
+        return self._blake3.hexdigest()
+
+
+class HashingReader(io.FileIO):
+    """A file that is hashed as it is read from its start to its end.
+
+    `digest` is that of the last pass: going back to the start begins a new one. Any other jump is refused, since the
+    digest would no longer be that of the file.
+    """
+
+    def __init__(self, file: Path | int) -> None:
+        super().__init__(file, "rb", closefd=not isinstance(file, int))
+        super().seek(0)
+        self.digest = Digest()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read up to `size` bytes, all of the rest where it is negative."""
+        data = super().read(-1 if size is None else size) or b""
+        self.digest.update(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go back to the start, which begins a new digest."""
+        if (offset, whence) != (0, os.SEEK_SET):
+            raise io.UnsupportedOperation("a file that is being hashed can only go back to its start")
+        self.digest = Digest()
+        return super().seek(0)
+
+
+def digest_of(path: Path) -> Digest:
+    """Read a whole file in pieces and return its digest. Raises OSError."""
+    with HashingReader(path) as reader:
+        while reader.read(PIECE):
+            pass
+        return reader.digest

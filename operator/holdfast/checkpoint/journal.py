@@ -1,0 +1,62 @@
+"""What of a step is in the bucket already, kept on the volume so that a restarted sidecar does not send it again.
+
+One line of JSON a file, appended once the bucket has answered. A line cut by a crash is ignored: the file is then
+sent again and found to be there. The journal is a memory aid and never evidence: what it says is compared with the
+pinned file and with the bucket's own listing before it is believed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import msgspec
+
+from holdfast.checkpoint.manifests import FileEntry
+from holdfast.checkpoint.pin import PinnedFile
+
+
+class _Line(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    inode: int
+    entry: FileEntry
+
+
+class Journal:
+    """The journal of one step of one run."""
+
+    def __init__(self, folder: Path, run: int, step: int) -> None:
+        self._path = folder / f"{run}-{step}.jsonl"
+        self._entries: dict[str, _Line] = {}
+
+    def load(self) -> None:
+        """Read what an earlier life of the sidecar wrote."""
+        self._entries.clear()
+        with contextlib.suppress(FileNotFoundError):
+            for line in self._path.read_bytes().splitlines():
+                with contextlib.suppress(msgspec.DecodeError):
+                    entry = msgspec.json.decode(line, type=_Line)
+                    self._entries[entry.entry.path] = entry
+
+    def find(self, file: PinnedFile) -> FileEntry | None:
+        """Return the entry of exactly this file, or None."""
+        line = self._entries.get(file.path)
+        if line is None:
+            return None
+        same = (line.inode, line.entry.size, line.entry.mtime_ns) == (file.inode, file.size, file.mtime_ns)
+        return line.entry if same else None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, file: PinnedFile, entry: FileEntry) -> None:
+        """Record that the file is in the bucket."""
+        line = _Line(inode=file.inode, entry=entry)
+        self._entries[entry.path] = line
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab") as journal:
+            journal.write(msgspec.json.encode(line) + b"\n")
+
+    def discard(self) -> None:
+        """Remove the journal: the part manifest says it all, or the step was given up."""
+        self._entries.clear()
+        self._path.unlink(missing_ok=True)

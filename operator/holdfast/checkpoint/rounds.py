@@ -1,0 +1,148 @@
+"""Restore rounds: how all slots of a run agree on one commit without anybody who leads.
+
+The plan of a round is an object that is created once, so it does not matter who proposes. Each slot says `Ok` once it
+holds its part of the commit, verified, or `Veto` with the proof of damage. All `Ok` makes the round agreed; one veto
+allows the next round, which names the next older commit of the chain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.api.wire import Damage, SidecarConfig
+from holdfast.checkpoint import layout, survey
+from holdfast.checkpoint.chain import Chain, walk
+from holdfast.checkpoint.manifests import OK, CommitRef, Inventory, Plan, PlanKind, Verdict, decode, encode
+from holdfast.checkpoint.store.create import create_once
+from holdfast.seams import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What the slots have said to a round so far."""
+
+    ok: int
+    vetoes: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round's number and its plan."""
+
+    number: int
+    plan: Plan
+
+
+def choose(config: SidecarConfig, chain: Chain, *, prefix_has_commits: bool, previous: Plan | None) -> Plan:
+    """Decide what a round proposes. `previous` is the plan of the round that was vetoed, None in the first round.
+
+    An order is served once: where the newest agreed round already carries this job's UID and this order's digest, the
+    newest commit of the chain is followed instead.
+    """
+    order, head = config.restore, chain.head
+    served = head is not None and (head.job_uid, head.digest) == (config.job_uid, order.digest)
+
+    def plan(commit: CommitRef | None) -> Plan:
+        kind: PlanKind = "Fresh" if commit is None else "Commit"
+        return Plan(kind=kind, commit=commit, job_uid=config.job_uid, digest=order.digest)
+
+    if previous is not None and previous.commit is not None:
+        limit = (previous.commit.run, previous.commit.step)
+        older = [ref for ref in chain.commits if (ref.run, ref.step) < limit]
+        if older:
+            return plan(older[0])
+        return Plan(
+            kind="NoRestorableCheckpoint",
+            message="every committed checkpoint that this job could go on from is damaged: repair the objects named in "
+            "the damages, or set restore.policy to None to start from nothing",
+        )
+    if not served and order.policy == "None":
+        return plan(None)
+    if not served and order.policy == "Step":
+        wanted = next((ref for ref in chain.commits if ref.step == order.step), None)
+        if wanted is not None:
+            return plan(wanted)
+        there = ", ".join(str(ref.step) for ref in chain.commits[:10]) or "none"
+        return Plan(
+            kind="Refused",
+            message=f"step {order.step} is not committed: set restore.step to one of the committed steps ({there})",
+        )
+    if chain.commits:
+        return plan(chain.commits[0])
+    if chain.fresh or not prefix_has_commits:
+        return plan(None)
+    return Plan(
+        kind="NoRestorableCheckpoint",
+        message="the destination holds commits, but the records of the restore rounds that lead to them are gone: "
+        "restore those objects, or set restore.policy to None to start from nothing",
+    )
+
+
+async def enrol(store: ObjectStore, run: int, slot: str, steps: tuple[int, ...]) -> None:
+    """Say that this slot takes part, and what it has on its own volume."""
+    await create_once(store, layout.inventory(run, slot), encode(Inventory(slot=slot, steps=steps)))
+
+
+async def enrolled(store: ObjectStore, run: int) -> list[str]:
+    """Return the slots that take part so far, sorted."""
+    folder = layout.inventory_folder(run)
+    return [info.name[len(folder) :].removesuffix(".json") for info in await store.list(folder)]
+
+
+async def find_plan(store: ObjectStore, run: int, round_: int) -> Plan | None:
+    """Return the plan of a round, or None while there is none."""
+    name = layout.plan(run, round_)
+    if not await store.list(name):
+        return None
+    data, _ = await store.get(name)
+    return decode(name, data, Plan)
+
+
+async def propose(store: ObjectStore, config: SidecarConfig, run: int, round_: int, previous: Plan | None) -> Plan:
+    """Choose and write a round's plan, and return the one that the bucket then holds, whoever wrote it."""
+    seen = await survey.take(store)
+    chain = await walk(store, seen, run - 1)
+    wanted = choose(config, chain, prefix_has_commits=seen.commits_below(run), previous=previous)
+    name = layout.plan(run, round_)
+    created = await create_once(store, name, encode(wanted))
+    return decode(name, created.data, Plan)
+
+
+async def speak(store: ObjectStore, run: int, round_: int, slot: str, verdict: Verdict) -> Verdict:
+    """Give this slot's one verdict, and return it; one that it gave before stands."""
+    name = layout.verdict(run, round_, slot)
+    created = await create_once(store, name, OK if verdict.verdict == "Ok" else encode(verdict))
+    return decode(name, created.data, Verdict)
+
+
+async def own_verdict(store: ObjectStore, run: int, round_: int, slot: str) -> Verdict | None:
+    """Return the verdict that this slot gave before it was started again, or None."""
+    name = layout.verdict(run, round_, slot)
+    if not await store.list(name):
+        return None
+    data, _ = await store.get(name)
+    return decode(name, data, Verdict)
+
+
+async def tally(store: ObjectStore, run: int, round_: int) -> Tally:
+    """Count a round's verdicts; only those that are not plainly `Ok` are read."""
+    ok, vetoes = 0, []
+    for info in await store.list(layout.verdict_folder(run, round_)):
+        if survey.is_ok(info):
+            ok += 1
+            continue
+        data, _ = await store.get(info.name)
+        verdict = decode(info.name, data, Verdict)
+        if verdict.verdict == "Veto":
+            vetoes.append(verdict)
+        else:
+            ok += 1
+    return Tally(ok, tuple(vetoes))
+
+
+def damages(plan: Plan, vetoes: tuple[Verdict, ...]) -> tuple[Damage, ...]:
+    """Return what the vetoes of a round proved, as it is reported."""
+    if plan.commit is None:
+        return ()
+    run, step = plan.commit.run, plan.commit.step
+    return tuple(Damage(run=run, step=step, object=veto.object, problem=veto.problem) for veto in vetoes)

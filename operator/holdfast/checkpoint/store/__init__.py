@@ -1,0 +1,1 @@
+"""Object stores: the real one, and patience around any of them."""

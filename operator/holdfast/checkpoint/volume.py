@@ -1,0 +1,128 @@
+"""The job's volume as the data path sees it.
+
+    data/<attempt>/         the trainer's mount in that attempt, so that a survivor of an older one writes elsewhere
+    state/<slot>/run.json   what the restore step decided: the run, and the step that was restored
+    state/<slot>/incoming/  a restored step on its way into data/
+    state/<slot>/pins/      hard links that keep a complete step's files while they are uploaded
+    state/<slot>/journal/   what of a step is in the bucket already
+    state/<slot>/told.json  the steps that the trainer declared complete over the socket
+
+All calls here block and are short; larger trees are handed to the spawner by the callers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from holdfast.api.wire import Commit
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+_REMOVE_ATTEMPTS: Final = 5
+
+
+class RunState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What restore hands over to the sidecar. `run` 0 means that the job has no bucket.
+
+    `restored` is the commit that was brought onto the volume and `directory` its directory below the trainer's mount;
+    `placed` says that all of restore is done, so that it does nothing when it is run again in the same pod.
+    """
+
+    job_uid: str
+    attempt: int
+    run: int = 0
+    round: int | None = None
+    restored: Commit | None = None
+    directory: str = ""
+    placed: bool = False
+
+
+class Volume:
+    """Paths and small files of one slot on one volume."""
+
+    def __init__(self, root: Path, slot: str, attempt: int) -> None:
+        self.root = root
+        self.attempt = attempt
+        self.data = root / "data" / str(attempt)
+        self.state = root / "state" / slot
+        self.incoming = self.state / "incoming"
+        self.pins = self.state / "pins"
+        self.journal = self.state / "journal"
+        self.told = self.state / "told.json"
+        self._run_state = self.state / "run.json"
+
+    def prepare(self) -> None:
+        """Create the directories. The trainer's own is open to all where restore is root and cannot know its user."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        self.state.mkdir(parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            self.data.chmod(0o777)
+
+    def older_data(self) -> list[Path]:
+        """Return the data directories of other attempts, newest first."""
+        parent = self.root / "data"
+        others = [path for path in parent.iterdir() if path.name.isdigit() and path != self.data]
+        return sorted(others, key=lambda path: int(path.name), reverse=True)
+
+    def load_run(self, job_uid: str) -> RunState | None:
+        """Return what restore decided for this attempt of this job, or None where it did not get that far."""
+        state = read_state(self._run_state, RunState)
+        return state if state is not None and (state.job_uid, state.attempt) == (job_uid, self.attempt) else None
+
+    def save_run(self, state: RunState) -> None:
+        """Record what restore decided."""
+        write_file(self._run_state, msgspec.json.encode(state))
+
+    def forget_older(self) -> None:
+        """Remove what older attempts left: their data, pins, journals and declarations."""
+        for path in [*self.older_data(), self.pins, self.journal, self.incoming]:
+            remove_tree(path)
+        self.told.unlink(missing_ok=True)
+
+
+def read_state(path: Path, kind: type[S]) -> S | None:
+    """Return a state file, or None where there is none or a crash of the machine left it unreadable."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file so that a reader and a crash see either the old content or all of the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".new")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory with all it holds; one that is not there counts as removed. Raises OSError.
+
+    Something inside may vanish meanwhile, as a trainer of an older attempt may still be tidying up.
+    """
+    for _ in range(_REMOVE_ATTEMPTS):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
+        if not path.exists():
+            return
+    shutil.rmtree(path)
