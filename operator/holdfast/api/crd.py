@@ -1,4 +1,4 @@
-"""Writes the CustomResourceDefinitions: `python -m holdfast.api.crd [--check] [--directory crds]`.
+"""Writes the CustomResourceDefinitions and the field reference: `python -m holdfast.api.crd [--check] [--root .]`.
 
 The files are generated from the models and committed, so that a change of the API shows up in a review. With `--check`
 nothing is written; the exit code is 1 where a file differs from the models.
@@ -14,6 +14,7 @@ from typing import Any, Final
 import yaml
 
 from holdfast.api.labels import GROUP, VERSION
+from holdfast.api.reference import markdown
 from holdfast.api.structural import structural
 from holdfast.api.trainingjob import TrainingJob
 
@@ -85,9 +86,10 @@ def text(definition: dict[str, Any]) -> str:
 
 
 def files() -> dict[str, str]:
-    """Return the text of every generated file by its name."""
+    """Return the text of every generated file by its path from the repository's root."""
     definition = training_job()
-    return {f"{GROUP}_{definition['spec']['names']['plural']}.yaml": text(definition)}
+    plural = definition["spec"]["names"]["plural"]
+    return {f"crds/{GROUP}_{plural}.yaml": text(definition), "docs/reference/api.md": markdown(definition)}
 
 
 class _Plain(yaml.SafeDumper):
@@ -99,13 +101,15 @@ class _Plain(yaml.SafeDumper):
 
 def main(arguments: list[str] | None = None) -> int:
     """Write or check the files; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m holdfast.api.crd", description="Generate the CRDs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m holdfast.api.crd", description="Generate the CRDs and their reference."
+    )
     parser.add_argument("--check", action="store_true", help="write nothing, fail where a file is out of date")
-    parser.add_argument("--directory", type=Path, default=Path("crds"), help="where the files are")
+    parser.add_argument("--root", type=Path, default=Path(), help="the repository's root")
     options = parser.parse_args(arguments)
     stale = []
     for name, wanted in files().items():
-        path = options.directory / name
+        path = options.root / name
         if not path.exists() or path.read_text(encoding="utf-8") != wanted:
             stale.append(path)
             if not options.check:
