@@ -50,9 +50,7 @@ def advance(state: State, images: Any, labels: Any) -> tuple[State, Any]:
     first = jax.tree.map(lambda m, g: DECAY_1 * m + (1 - DECAY_1) * g, state["moments"]["first"], gradients)
     second = jax.tree.map(lambda m, g: DECAY_2 * m + (1 - DECAY_2) * g * g, state["moments"]["second"], gradients)
     scale = RATE * jnp.sqrt(1 - DECAY_2**step) / (1 - DECAY_1**step)
-    params = jax.tree.map(
-        lambda p, m, v: p - scale * m / (jnp.sqrt(v) + EPSILON), state["params"], first, second
-    )
+    params = jax.tree.map(lambda p, m, v: p - scale * m / (jnp.sqrt(v) + EPSILON), state["params"], first, second)
     return {"step": step, "params": params, "moments": {"first": first, "second": second}}, value
 
 

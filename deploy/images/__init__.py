@@ -1,0 +1,1 @@
+"""The project's two images: `holdfast` (operator and sidecar) and `holdfast-trainer` (the examples)."""
