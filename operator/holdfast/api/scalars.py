@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from pydantic import AwareDatetime, Field, PlainSerializer
+from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer
 
 from holdfast.api import durations
 from holdfast.api.model import says
@@ -61,12 +61,23 @@ def _rfc3339(time: datetime) -> str:
 Time = Annotated[AwareDatetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
 
 MAX_MESSAGE: Final = 1024
-MAX_NAME: Final = 63
+MAX_ROW_MESSAGE: Final = 256
 INT32_MAX: Final = 2**31 - 1
 # The largest integer that every JSON reader keeps exact.
 INT53_MAX: Final = 2**53 - 1
 
-Message = Annotated[str, Field(max_length=MAX_MESSAGE)]
+
+def _shortened(limit: int) -> BeforeValidator:
+    """Messages quote others (kubelet, bucket, program), who know no limits: what is too long loses its end."""
+
+    def shorten(value: object) -> object:
+        return f"{value[: limit - 1]}…" if isinstance(value, str) and len(value) > limit else value
+
+    return BeforeValidator(shorten)
+
+
+Message = Annotated[str, _shortened(MAX_MESSAGE), Field(max_length=MAX_MESSAGE)]
+RowMessage = Annotated[str, _shortened(MAX_ROW_MESSAGE), Field(max_length=MAX_ROW_MESSAGE)]
 Step = Annotated[int, Field(ge=0, le=INT53_MAX)]
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from holdfast.api.model import ApiModel, atomic, keyed
 from holdfast.api.recovery import MAX_RESTARTS
-from holdfast.api.scalars import INT32_MAX, INT53_MAX, Decimal, Message, Step, Time
+from holdfast.api.scalars import INT32_MAX, INT53_MAX, Decimal, Message, RowMessage, Step, Time
 
 MAX_ATTEMPT_ROWS: Final = 20
 MAX_NODES: Final = 5
@@ -105,7 +105,7 @@ class CommittedCheckpoint(ApiModel):
     bytes: Annotated[int, Field(ge=0, le=INT53_MAX)] = 0
     """The size of all its parts."""
 
-    manifest: Annotated[str, Field(max_length=1024)] = ""
+    manifest: Annotated[str, Field(max_length=640)] = ""
     """The full name of its manifest in the bucket."""
 
 
@@ -140,7 +140,7 @@ class AttemptRow(ApiModel):
     cause: _Word | None = None
     """Why it ended, as one stable word; Unknown where nobody saw it."""
 
-    message: Message | None = None
+    message: RowMessage | None = None
     """Why it ended, for people."""
 
     exit_code: Annotated[int, Field(ge=-1, le=255)] | None = None
