@@ -1,0 +1,1 @@
+"""The operator's process: Kopf, settings, metrics, health, wiring. The only place that imports kopf."""

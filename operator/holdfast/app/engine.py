@@ -1,0 +1,175 @@
+"""The engine: watches and caches on every replica; a queue with workers on the one that leads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from holdfast.app.kinds import Registration
+from holdfast.app.reconcile import Outcome, Reconciler
+from holdfast.app.watched import Watched
+from holdfast.cluster.client import LeadershipLost
+from holdfast.cluster.lease import LeaseElector
+from holdfast.cluster.objects import Key
+from holdfast.cluster.queue import WorkQueue
+from holdfast.cluster.waiting import stop_tasks, wait_for_event
+from holdfast.planning.plan import Resource
+from holdfast.seams import Clock, Spawner
+
+logger = logging.getLogger(__name__)
+
+Work = tuple[Registration, Key]
+
+# A pass waits for single requests of at most 4 s each; what takes longer at the end is left to the next leader.
+DRAIN_S = 8.0
+
+
+class Engine:
+    """Turns wake-ups into passes while this replica leads and `ready()` says that plans have all they need."""
+
+    def __init__(
+        self,
+        watched: Watched,
+        reconciler: Reconciler,
+        elector: LeaseElector,
+        queue: WorkQueue[Work],
+        clock: Clock,
+        spawner: Spawner,
+        *,
+        workers: int,
+        ready: Callable[[], bool],
+    ) -> None:
+        self.watched = watched
+        self.reconciler = reconciler
+        self.elector = elector
+        self.queue = queue
+        self._clock = clock
+        self._spawner = spawner
+        self._workers = workers
+        self._ready = ready
+        self._pass_listeners: list[Callable[[float, Outcome | None], None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._worker_tasks: list[asyncio.Task[None]] = []
+        self._idle = asyncio.Event()
+        self._leading_changed = asyncio.Event()
+        self._stopping = False
+        elector.listen(lambda leading: self._leading_changed.set())
+
+    def on_pass(self, listener: Callable[[float, Outcome | None], None]) -> None:
+        """Call `listener(seconds, outcome)` after every pass; the outcome of one that raised is None."""
+        self._pass_listeners.append(listener)
+
+    def wake(self, resource: Resource | None, key: Key | None) -> None:
+        """Have an object planned soon; with (None, None) all that wait. Followers ignore it."""
+        if not self._worker_tasks or self._stopping:
+            return
+        if resource is None or key is None:
+            for work in self.reconciler.waiting():
+                self.queue.add(work)
+        elif (registration := self.watched.registrations.get(resource)) is not None:
+            self.queue.add((registration, key))
+
+    def start(self) -> None:
+        """Start watching and competing for the lease."""
+        self._tasks = [
+            *self.watched.start(self._spawner),
+            self._spawner.spawn(self.elector.run(), name="lease"),
+            self._spawner.spawn(self._follow_leadership(), name="leadership"),
+        ]
+
+    async def stop(self) -> None:
+        """Let the passes under way end, give the lease back, stop watching."""
+        self._stopping = True
+        self.queue.clear()
+        self._idle.clear()
+        if self.queue.busy:
+            await wait_for_event(self._idle, DRAIN_S, self._clock, self._spawner)
+        await self._stop_workers()
+        await self.elector.stop()
+        await stop_tasks(*self._tasks)
+        await self.queue.close()
+
+    def dead_tasks(self) -> list[str]:
+        """Return the names of tasks that should run for ever and do not: the process must be started anew."""
+        return [task.get_name() for task in (*self._tasks, *self._worker_tasks) if task.done()]
+
+    async def _follow_leadership(self) -> None:
+        """Run workers while leading and only with filled caches; a plan from half a cache would create doubles."""
+        while True:
+            self._leading_changed.clear()
+            leading = self.elector.leading and not self._stopping
+            if leading and not self._worker_tasks and self.watched.synced and self._ready():
+                self._start_workers()
+            elif not leading and self._worker_tasks:
+                await self._stop_workers()
+            await wait_for_event(self._leading_changed, 0.5, self._clock, self._spawner)
+
+    def _start_workers(self) -> None:
+        self._worker_tasks = [
+            self._spawner.spawn(self._work(), name=f"worker-{number}") for number in range(self._workers)
+        ]
+        for registration in self.watched.registrations.values():
+            for key in self.watched.objects[registration.resource].keys():  # noqa: SIM118 - a method, not a dict
+                self.queue.add((registration, key))
+        for pod in self.watched.pods.values():
+            for registration, key in self.watched.owners_of(pod):
+                self.queue.add((registration, key))
+        logger.info("engine.leads", extra={"fields": {"objects": len(self.queue)}})
+
+    async def _stop_workers(self) -> None:
+        tasks, self._worker_tasks = self._worker_tasks, []
+        await stop_tasks(*tasks)
+        self.queue.clear()
+        self.reconciler.forget_all()
+
+    async def _work(self) -> None:
+        while True:
+            work = await self.queue.take()
+            try:
+                await self._pass(work)
+            finally:
+                self.queue.done(work)
+                if not self.queue.busy:
+                    self._idle.set()
+
+    async def _pass(self, work: Work) -> None:
+        registration, key = work
+        began = self._clock.monotonic()
+        outcome: Outcome | None = None
+        try:
+            outcome = await self.reconciler.reconcile(registration, key)
+        except LeadershipLost:
+            self._leading_changed.set()
+            return
+        except Exception:
+            # A plan that raises is a bug; the other objects must not suffer from it.
+            logger.exception("pass.failed", extra={"fields": {"namespace": key[0], "object": key[1]}})
+        for listener in self._pass_listeners:
+            listener(self._clock.monotonic() - began, outcome)
+        self._reschedule(work, outcome)
+
+    def _reschedule(self, work: Work, outcome: Outcome | None) -> None:
+        if self._stopping:
+            return
+        if outcome is None:
+            self.queue.retry(work)
+            return
+        self.queue.alarm(work, outcome.alarm_s)
+        if outcome.again:
+            self.queue.add(work)
+        if outcome.retry:
+            self.queue.retry(work)
+            self._log_trouble(work[1], outcome)
+        else:
+            self.queue.forget(work)
+
+    @staticmethod
+    def _log_trouble(key: Key, outcome: Outcome) -> None:
+        result = outcome.result
+        if result is None or not (result.failures or result.refusals):
+            return
+        problems = [str(error) for error in result.failures[:3]]
+        problems += [f"{refusal.name}: {refusal.code} {refusal.reason}" for refusal in result.refusals[:3]]
+        fields = {"namespace": key[0], "object": key[1], "problems": problems}
+        logger.warning("pass.incomplete", extra={"fields": fields})

@@ -1,0 +1,95 @@
+"""Health that tells the truth, on a server of its own: `/healthz`, `/readyz`, `/metrics`, `/debug/state`.
+
+Live: every task that should run for ever does, watches are heard of, and no key waits for ages. Ready: the caches are
+filled and the report endpoint is up; a follower is ready too. An API server that is away does not make the operator
+unhealthy for `SILENT_S`: starting anew would not bring it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import orjson
+from aiohttp import web
+
+from holdfast.app.engine import Engine
+from holdfast.app.metrics import Metrics
+
+SILENT_S = 600.0
+STUCK_S = 300.0
+
+State = Mapping[str, object]
+
+
+class HealthServer:
+    """Serves health, metrics and a look inside. `reports_up` says whether the report endpoint listens."""
+
+    def __init__(
+        self, engine: Engine, metrics: Metrics, *, reports_up: Callable[[], bool], state: Callable[[], State]
+    ) -> None:
+        self._engine = engine
+        self._metrics = metrics
+        self._reports_up = reports_up
+        self._state = state
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+
+    async def start(self, port: int) -> None:
+        """Listen on all addresses; `port` 0 takes a free one and tells it in `port`."""
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._render_metrics)
+        app.router.add_get("/debug/state", self._debug)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, port=port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def problems(self) -> list[str]:
+        """Return why the process should be started anew; empty while it is alive."""
+        engine = self._engine
+        found = [f"task {name} has ended" for name in engine.dead_tasks()]
+        found += [
+            f"the watch of {resource.plural} has been silent for {reflector.silence_s():.0f} s"
+            for resource, reflector in engine.watched.reflectors.items()
+            if reflector.silence_s() > SILENT_S
+        ]
+        if (oldest := engine.queue.oldest_s()) > STUCK_S:
+            found.append(f"an object has waited {oldest:.0f} s for a worker")
+        return found
+
+    def unready(self) -> list[str]:
+        """Return why this replica cannot serve yet."""
+        found = [
+            f"the cache of {resource.plural} is not filled yet"
+            for resource, cache in self._engine.watched.caches.items()
+            if not cache.synced
+        ]
+        if not self._reports_up():
+            found.append("the report endpoint does not listen yet")
+        return found
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return _verdict(self.problems())
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        return _verdict(self.unready())
+
+    async def _render_metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    async def _debug(self, _: web.Request) -> web.Response:
+        body = orjson.dumps(self._state(), default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+        return web.Response(body=body, content_type="application/json")
+
+
+def _verdict(problems: list[str]) -> web.Response:
+    body = orjson.dumps({"ok": not problems, "problems": problems})
+    return web.Response(body=body, status=503 if problems else 200, content_type="application/json")

@@ -1,0 +1,28 @@
+"""The kinds that this operator serves. A further kind costs one line in `REGISTERED`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from holdfast.api import labels
+from holdfast.cluster.objects import Key
+from holdfast.planning.observed import Observed
+from holdfast.planning.plan import TRAINING_JOBS, Plan, Resource
+from holdfast.training.plan import plan as plan_training_job
+
+# Wake one object, or with (None, None) every object that waits for something which may have come free.
+Wake = Callable[[Resource | None, Key | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One kind: where it is in the API, the label by which its children name it, and its planner."""
+
+    resource: Resource
+    name_label: str
+    plan: Callable[[Observed, datetime], Plan]
+
+
+REGISTERED = (Registration(TRAINING_JOBS, labels.JOB_NAME, plan_training_job),)

@@ -1,0 +1,54 @@
+"""The entry point `holdfast-operator`: settings, logs, one replica, and Kopf around it on uvloop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+
+import kopf
+import uvloop
+
+from holdfast.app.handlers import kopf_settings, registry
+from holdfast.app.kinds import REGISTERED
+from holdfast.app.logs import configure
+from holdfast.app.operator import Replica
+from holdfast.app.settings import OperatorSettings, SettingsError, from_environment
+from holdfast.cluster.credentials import CredentialsError, discover
+from holdfast.cluster.transport import HttpTransport
+from holdfast.seams.real import SystemClock, SystemRandom, TaskSpawner
+
+EXIT_BAD_SETTINGS = 2
+
+
+async def run(settings: OperatorSettings, environ: Mapping[str, str]) -> None:
+    """Run one replica until it is told to stop. Raises `CredentialsError`, and whatever Kopf dies of."""
+    clock = SystemClock()
+    async with HttpTransport(discover(environ, clock)) as transport:
+        replica = Replica(settings, transport, clock, SystemRandom(), TaskSpawner())
+        handlers = registry(
+            REGISTERED,
+            clock,
+            wake=replica.wake,
+            start=replica.start,
+            stop=replica.stop,
+            alive=lambda: not replica.health.problems(),
+        )
+        await kopf.operator(registry=handlers, settings=kopf_settings(), standalone=True, clusterwide=True)
+
+
+def main() -> None:
+    """Run the operator; exit with 2 where settings or credentials are missing or wrong."""
+    try:
+        settings = from_environment(os.environ)
+        configure(settings.log_level)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(settings, os.environ))
+    except (SettingsError, CredentialsError) as error:
+        sys.stderr.write(f"holdfast-operator: {error}\n")
+        sys.exit(EXIT_BAD_SETTINGS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""One pass: observe, plan, carry out, and remember what the next pass must know.
+
+What is remembered between passes (refusals, the answer to a dry run, since when an object waits for the same thing) is
+kept in memory only: after a restart the plans ask or wait anew, and come to the same end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from holdfast.app.kinds import Registration
+from holdfast.app.watched import Watched
+from holdfast.cluster.apply import Applier, ApplyResult
+from holdfast.cluster.events import Owner
+from holdfast.cluster.objects import Key
+from holdfast.planning.observed import DryRunResult, Observed, Received, Refusal, Settings
+from holdfast.planning.plan import Plan
+from holdfast.reports.commands import CommandBoard
+from holdfast.reports.inbox import Inbox
+from holdfast.seams import Clock
+
+
+@dataclass(slots=True)
+class Memory:
+    """What one object's passes leave for the next one."""
+
+    refusals: tuple[Refusal, ...] = ()
+    dry_run: DryRunResult | None = None
+    waiting: tuple[str, datetime] | None = None
+    refreshed_at: datetime | None = None
+    commanded: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the queue has to do next for the key.
+
+    `alarm_s`: come again after that time. `retry`: come again after a back-off. `again`: come again at once.
+    """
+
+    alarm_s: float | None = None
+    retry: bool = False
+    again: bool = False
+    result: ApplyResult | None = None
+
+
+class Reconciler:
+    """Makes passes. One at a time for one key; the queue sees to that."""
+
+    def __init__(
+        self,
+        watched: Watched,
+        applier: Applier,
+        inbox: Inbox,
+        commands: CommandBoard,
+        clock: Clock,
+        settings: Callable[[], Settings],
+    ) -> None:
+        self._watched = watched
+        self._applier = applier
+        self._inbox = inbox
+        self._commands = commands
+        self._clock = clock
+        self._settings = settings
+        self._memories: dict[tuple[Registration, Key], Memory] = {}
+
+    async def reconcile(self, registration: Registration, key: Key) -> Outcome:
+        """Make one pass for one object. Raises `LeadershipLost`."""
+        slot = (registration, key)
+        # A new leader counts from its start: taking over is no reason to write.
+        memory = self._memories.setdefault(slot, Memory(refreshed_at=self._clock.now()))
+        observed = self._observe(registration, key, memory)
+        owner = self._owner(registration, key, observed)
+        if owner is None:
+            self._forget(slot, memory)
+            return Outcome()
+        wait_s = self._watched.expectations.wait_s(owner.uid)
+        if wait_s > 0:
+            return Outcome(alarm_s=wait_s)
+        plan = registration.plan(observed, self._clock.now())
+        self._command(plan, memory)
+        result = await self._applier.apply(plan, owner)
+        self._remember(plan, result, memory)
+        again = result.dry_run is not None
+        retry = result.conflict or bool(result.failures) or bool(result.refusals)
+        return Outcome(alarm_s=plan.requeue_after_s, retry=retry, again=again, result=result)
+
+    def waiting(self) -> list[tuple[Registration, Key]]:
+        """Return the objects whose last plan waits for something."""
+        return [slot for slot, memory in self._memories.items() if memory.waiting is not None]
+
+    def memories(self) -> Mapping[tuple[Registration, Key], Memory]:
+        """Return what is remembered, for `/debug/state`."""
+        return self._memories
+
+    def forget_all(self) -> None:
+        """Start anew: another replica leads now."""
+        for memory in self._memories.values():
+            self._commands.drop(memory.commanded)
+        self._memories.clear()
+
+    def _observe(self, registration: Registration, key: Key, memory: Memory) -> Observed:
+        watched = self._watched
+        pods = tuple(watched.pods_of(registration, key))
+        services = watched.services_of(registration, key)
+        reports: dict[str, Received] = {}
+        for pod in pods:
+            if (received := self._inbox.newest(pod.metadata.uid)) is not None:
+                reports[pod.metadata.uid] = received
+        return Observed(
+            namespace=key[0],
+            name=key[1],
+            settings=self._settings(),
+            object=watched.objects[registration.resource].get(*key),
+            pods=pods,
+            service=services[0] if services else None,
+            nodes=watched.node_objects,
+            reports=reports,
+            refusals=memory.refusals,
+            dry_run=memory.dry_run,
+            waiting=memory.waiting,
+            refreshed_at=memory.refreshed_at,
+            occupied_pools=watched.pools.occupied_by_others(key),
+        )
+
+    @staticmethod
+    def _owner(registration: Registration, key: Key, observed: Observed) -> Owner | None:
+        """Return who the plan is about: the object, or the one that is gone whose pods are left. None: nothing is."""
+        if observed.object is not None:
+            uid = observed.object.metadata.uid
+        elif observed.pods:
+            uid = observed.pods[0].metadata.controller_uid
+        else:
+            return None
+        return Owner(registration.resource, key[0], key[1], uid)
+
+    def _command(self, plan: Plan, memory: Memory) -> None:
+        """Publish the plan's commands and withdraw those that it no longer names."""
+        for uid, commands in plan.commands.items():
+            self._commands.put(uid, commands)
+        commanded = frozenset(plan.commands)
+        self._commands.drop(memory.commanded - commanded)
+        memory.commanded = commanded
+
+    def _remember(self, plan: Plan, result: ApplyResult, memory: Memory) -> None:
+        if result.creates:
+            memory.refusals = tuple(result.refusals)
+        if result.dry_run is not None:
+            memory.dry_run = result.dry_run
+        writes = (plan.write_ahead, plan.status)
+        if result.complete and any(write is not None and write.wanted != write.observed for write in writes):
+            memory.refreshed_at = self._clock.now()
+        if not plan.waiting:
+            memory.waiting = None
+        elif memory.waiting is None or memory.waiting[0] != plan.waiting:
+            memory.waiting = (plan.waiting, self._clock.now())
+
+    def _forget(self, slot: tuple[Registration, Key], memory: Memory) -> None:
+        self._commands.drop(memory.commanded)
+        del self._memories[slot]

@@ -1,0 +1,205 @@
+"""The watched part of the cluster: one cache and one reflector a resource, and what each change wakes.
+
+Our own objects by kind, the pods and Services that carry our label, and all nodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from holdfast.api import labels
+from holdfast.app.kinds import Registration, Wake
+from holdfast.app.pools import PoolOccupancy
+from holdfast.cluster.cache import Cache
+from holdfast.cluster.expectations import Expectations
+from holdfast.cluster.objects import Identity, Key, Kind
+from holdfast.cluster.reflector import Reflector, WatchSettings
+from holdfast.planning.observed import CustomObject, Metadata, Node, Pod, Service
+from holdfast.planning.plan import NODES, PODS, SERVICES, Resource
+from holdfast.seams import ApiTransport, Clock, Random, Spawner
+
+T = TypeVar("T")
+
+_MANAGED = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
+_BY_JOB, _BY_NODE, _BY_UID = "job", "node", "uid"
+
+
+def identify(item: Any) -> Identity:
+    """Return the identity of any projection that carries `metadata`."""
+    meta: Metadata = item.metadata
+    return Identity(
+        meta.namespace,
+        meta.name,
+        meta.uid,
+        meta.resource_version,
+        meta.controller_uid,
+        meta.deletion_timestamp is not None,
+    )
+
+
+class Watched:
+    """Caches and reflectors. `wake(kind, key)` is called for every object whose plan a change may touch."""
+
+    def __init__(
+        self,
+        transport: ApiTransport,
+        clock: Clock,
+        random: Random,
+        registrations: tuple[Registration, ...],
+        wake: Wake,
+        *,
+        settings: WatchSettings = WatchSettings(),  # noqa: B008 - frozen
+    ) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._random = random
+        self._watch_settings = settings
+        self._wake = wake
+        self._node_objects: dict[str, Node] = {}
+        self.reflectors: dict[Resource, Reflector[Any]] = {}
+        self.caches: dict[Resource, Cache[Any]] = {}
+        self.registrations = {registration.resource: registration for registration in registrations}
+        self.objects: dict[Resource, Cache[CustomObject]] = {
+            registration.resource: self._watch(Kind(registration.resource, CustomObject, identify))
+            for registration in registrations
+        }
+        self.nodes: Cache[Node] = self._watch(Kind(NODES, Node, identify))
+        self.pods: Cache[Pod] = self._watch(
+            Kind(PODS, Pod, identify),
+            _MANAGED,
+            {_BY_JOB: self._owner_names, _BY_NODE: _node_name, _BY_UID: _uid},
+        )
+        self.services: Cache[Service] = self._watch(
+            Kind(SERVICES, Service, identify), _MANAGED, {_BY_JOB: self._owner_names}
+        )
+        self.pools = PoolOccupancy(self.nodes)
+        self.expectations = Expectations(clock, self._lookup, self.caches)
+        self._listen()
+
+    def start(self, spawner: Spawner) -> list[asyncio.Task[None]]:
+        """Start every reflector."""
+        return [
+            spawner.spawn(reflector.run(), name=f"reflector-{resource.plural}")
+            for resource, reflector in self.reflectors.items()
+        ]
+
+    @property
+    def synced(self) -> bool:
+        """Say whether every cache has been filled once."""
+        return all(cache.synced for cache in self.caches.values())
+
+    @property
+    def node_objects(self) -> MappingProxyType[str, Node]:
+        """Return every node by name; the view is live and cannot be written."""
+        return MappingProxyType(self._node_objects)
+
+    def pods_of(self, registration: Registration, key: Key) -> list[Pod]:
+        """Return the pods labelled with the object's namespace and name, whoever controls them."""
+        return self.pods.by_index(_BY_JOB, _place(registration.resource, key))
+
+    def services_of(self, registration: Registration, key: Key) -> list[Service]:
+        """Return the Services labelled with the object's namespace and name."""
+        return self.services.by_index(_BY_JOB, _place(registration.resource, key))
+
+    def pod_by_uid(self, uid: str) -> Pod | None:
+        """Return the pod with this UID, None where the cache holds none."""
+        found = self.pods.by_index(_BY_UID, uid)
+        return found[0] if found else None
+
+    def owners_of(self, item: Pod | Service) -> Iterator[tuple[Registration, Key]]:
+        """Yield the objects that a child is labelled as belonging to."""
+        for registration in self.registrations.values():
+            if name := item.metadata.labels.get(registration.name_label):
+                yield registration, (item.metadata.namespace, name)
+
+    def _watch(self, kind: Kind[T], selector: str = "", indexes: Any = None) -> Cache[T]:
+        cache: Cache[T] = Cache(kind.identify, indexes)
+        self.caches[kind.resource] = cache
+        self.reflectors[kind.resource] = Reflector(
+            self._transport, self._clock, self._random, kind, cache, labels=selector, settings=self._watch_settings
+        )
+        return cache
+
+    def _lookup(self, resource: Resource, namespace: str, name: str) -> Identity | None:
+        cache = self.caches.get(resource)
+        found = cache.get(namespace, name) if cache is not None else None
+        return identify(found) if found is not None else None
+
+    def _listen(self) -> None:
+        for resource, cache in self.objects.items():
+            cache.listen(self._object_listener(resource))
+        self.pods.listen(self._on_pod)
+        self.services.listen(self._on_service)
+        self.nodes.listen(self._on_node)
+        for resource, reflector in self.reflectors.items():
+            reflector.on_relist(self._relist_listener(resource))
+
+    def _relist_listener(self, resource: Resource) -> Callable[[float], None]:
+        return lambda started_at: self.expectations.relisted(resource, started_at)
+
+    def _object_listener(self, resource: Resource) -> Callable[[CustomObject | None, CustomObject | None], None]:
+        def changed(old: CustomObject | None, new: CustomObject | None) -> None:
+            item = new or old
+            if item is not None:
+                self.expectations.saw(item.metadata.uid, resource, identify(item), gone=new is None)
+                self._wake(resource, (item.metadata.namespace, item.metadata.name))
+
+        return changed
+
+    def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
+        pod = new or old
+        if pod is None:
+            return
+        self.expectations.saw(pod.metadata.controller_uid, PODS, identify(pod), gone=new is None)
+        for registration, key in self.owners_of(pod):
+            self.pools.saw(key, pod, gone=new is None)
+            self._wake(registration.resource, key)
+        if new is None:
+            self._wake(None, None)
+
+    def _on_service(self, old: Service | None, new: Service | None) -> None:
+        service = new or old
+        if service is None:
+            return
+        self.expectations.saw(service.metadata.controller_uid, SERVICES, identify(service), gone=new is None)
+        for registration, key in self.owners_of(service):
+            self._wake(registration.resource, key)
+
+    def _on_node(self, old: Node | None, new: Node | None) -> None:
+        node = new or old
+        if node is None:
+            return
+        if new is None:
+            self._node_objects.pop(node.metadata.name, None)
+        else:
+            self._node_objects[node.metadata.name] = new
+        if old is not None and new is not None and _same_to_plans(old, new):
+            return
+        for pod in self.pods.by_index(_BY_NODE, node.metadata.name):
+            for registration, key in self.owners_of(pod):
+                self._wake(registration.resource, key)
+        self._wake(None, None)
+
+    def _owner_names(self, item: Pod | Service) -> Iterator[str]:
+        for registration, key in self.owners_of(item):
+            yield _place(registration.resource, key)
+
+
+def _place(resource: Resource, key: Key) -> str:
+    return f"{resource.plural}/{key[0]}/{key[1]}"
+
+
+def _node_name(pod: Pod) -> tuple[str, ...]:
+    return (pod.spec.node_name,) if pod.spec.node_name else ()
+
+
+def _uid(pod: Pod) -> tuple[str, ...]:
+    return (pod.metadata.uid,)
+
+
+def _same_to_plans(old: Node, new: Node) -> bool:
+    """Say whether two versions of a node differ in nothing that a plan reads: kubelets refresh much else."""
+    return (old.spec, old.status, old.metadata.labels) == (new.spec, new.status, new.metadata.labels)
