@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from deploy.kind.console import Problem, say
@@ -21,7 +22,7 @@ def explain(kube: Kube, logs: Path) -> None:
     for node in kube.nodes():
         for unit in ("kubelet", "containerd"):
             journal = ("exec", node, "journalctl", "--no-pager", "-n", "25", "-u", unit)
-            _show(f"{node}: {unit}", lambda words=journal: kube.docker(*words, timeout_s=20))
+            _show(f"{node}: {unit}", partial(kube.docker, *journal, timeout_s=20))
     if export(kube, logs):
         say(f"all logs: {logs}")
 

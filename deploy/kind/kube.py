@@ -1,6 +1,7 @@
 """kubectl against one cluster, and the nodes as the API server and the engine see them."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,9 @@ class Kube:
 
     def kind(self, *words: str | Path, timeout_s: float) -> str:
         """Run the kind CLI in the engine's network."""
-        argv: Sequence[str | Path] = [*self.provider.enter(), "kind", *words, "--name", self.state.name]
+        # A kind that outlived us would go on making nodes under the hands of the next run.
+        leash = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        argv: Sequence[str | Path] = [*leash, *self.provider.enter(), "kind", *words, "--name", self.state.name]
         return run(argv, timeout_s=timeout_s, env=self.environment())
 
     def nodes(self) -> list[str]:

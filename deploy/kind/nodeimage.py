@@ -10,6 +10,7 @@ from deploy.kind.digests import key_of, locked, tree_parts
 from deploy.kind.engine.daemon import Engine
 from deploy.kind.paths import NODE, Cache
 from deploy.kind.process import run, succeeds
+from deploy.kind.systemimages import Archive
 
 _REPOSITORY = "localhost/holdfast-node"
 _CONTAINERD = ("containerd", "containerd-shim-runc-v2", "ctr")
@@ -43,7 +44,7 @@ def ensure(cache: Cache, engine: Engine) -> str:
     return name
 
 
-def _fill(context: Path, rootfs: Path, kubernetes: Path, containerd: Path, archives: dict[str, systemimages.Archive]) -> None:
+def _fill(context: Path, rootfs: Path, kubernetes: Path, containerd: Path, archives: dict[str, Archive]) -> None:
     """Put the parts beside the Dockerfile; hard links where the file system allows it, since they are large."""
     _link(rootfs, context / "rootfs.tar")
     for program in ("kubelet", "kubeadm", "kubectl"):
@@ -67,9 +68,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _forget_older(name: str, env: dict[str, str]) -> None:
-    listing = run(
-        ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", _REPOSITORY], timeout_s=30, env=env
-    )
+    listing = run(["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", _REPOSITORY], timeout_s=30, env=env)
     for other in listing.split():
         if other != name:
             # One that a cluster still runs on cannot be removed, and need not be.

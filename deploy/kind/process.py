@@ -66,16 +66,17 @@ def run_logged(argv: Argv, log: Path, *, timeout_s: float, env: Mapping[str, str
     words = [str(word) for word in argv]
     with log.open("wb") as out:
         try:
-            code = subprocess.run(
-                words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=timeout_s, env=env, cwd=cwd, check=False
-            ).returncode
+            done = subprocess.run(
+                words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=timeout_s, env=env, cwd=cwd,
+                check=False,
+            )  # fmt: skip
         except FileNotFoundError as error:
             raise Failed(f"{words[0]} is not installed") from error
         except subprocess.TimeoutExpired as error:
             raise Failed(f"{words[0]} was not done within {timeout_s:.0f} s; its log is {log}") from error
-    if code:
+    if done.returncode:
         tail = log.read_text(errors="replace")[-3000:]
-        raise Failed(f"{words[0]} failed with exit code {code}; the end of {log}:\n{tail}")
+        raise Failed(f"{words[0]} failed with exit code {done.returncode}; the end of {log}:\n{tail}")
 
 
 def wait_for(what: str, probe: Callable[[], bool], *, timeout_s: float, every_s: float = 0.25) -> float:

@@ -20,6 +20,7 @@ NETWORK_AGENT = "localhost/holdfast-kindnet-lite:1"
 SHELL = "localhost/holdfast-busybox:1"
 _HERE = Path(__file__).resolve()
 
+Inputs = list[Path | str]
 Images = Callable[[Path], list[Image]]
 
 
@@ -55,7 +56,8 @@ def addons(cache: Cache) -> Archive:
             Image((bucket_image(),), (_program(scratch, server),), ("/usr/local/bin/fake-gcs-server",)),
         ]
 
-    return _archive("addons", [local_path, server, static / "bin"], images, cache)
+    inputs: Inputs = [local_path, server, static / "bin"]
+    return _archive("addons", inputs, images, cache)
 
 
 def control_plane(cache: Cache) -> Archive:
@@ -76,7 +78,8 @@ def control_plane(cache: Cache) -> Archive:
             ),
         ]
 
-    return _archive("control-plane", [programs / "kube-apiserver", etcd, coredns], images, cache)
+    inputs: Inputs = [programs / "kube-apiserver", etcd, coredns]
+    return _archive("control-plane", inputs, images, cache)
 
 
 def every_node(cache: Cache) -> Archive:
@@ -97,11 +100,11 @@ def every_node(cache: Cache) -> Archive:
             Image((SHELL,), (_shell_layer(scratch, static),), ("/bin/sh",)),
         ]
 
-    inputs = [programs / "kube-proxy", static / "bin", network, agent.read_text()]
+    inputs: Inputs = [programs / "kube-proxy", static / "bin", network, agent.read_text()]
     return _archive("every-node", inputs, images, cache)
 
 
-def _archive(name: str, inputs: list[Path | str], images: Images, cache: Cache) -> Archive:
+def _archive(name: str, inputs: Inputs, images: Images, cache: Cache) -> Archive:
     # A cached input is known by the key in its folder's name. The code that writes the archive is an input too.
     known = [one if isinstance(one, str) else f"{one.parent.name}/{one.name}" for one in inputs]
     key = key_of([*known, _HERE.read_bytes(), _HERE.with_name("oci.py").read_bytes()])
@@ -109,9 +112,12 @@ def _archive(name: str, inputs: list[Path | str], images: Images, cache: Cache) 
     archive = Archive(target / "images.tar", key)
     with locked(cache.images / f".{name}.lock"):
         if not archive.path.is_file():
-            with step(f"write the {name} image archive"), building(target) as made:
-                with tempfile.TemporaryDirectory(dir=made) as scratch:
-                    write_archive(made / "images.tar", images(Path(scratch)), debian.machine())
+            with (
+                step(f"write the {name} image archive"),
+                building(target) as made,
+                tempfile.TemporaryDirectory(dir=made) as scratch,
+            ):
+                write_archive(made / "images.tar", images(Path(scratch)), debian.machine())
             forget_older(target)
     return archive
 

@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ Verb = Callable[[argparse.Namespace], int]
 
 def main(words: Sequence[str]) -> int:
     """Run one verb; returns the exit code."""
+    # A reader that has seen enough (``| head``) is no error.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     parsed = _parser().parse_args(words)
     verb: Verb = parsed.verb
     try:
@@ -46,20 +49,21 @@ def _parser() -> argparse.ArgumentParser:
     add("down", _down, "take the cluster away, with all that it left on the machine")
     add("status", _status, "show the cluster; exit code 0 if it is whole")
     add("load", _load, "load image archives into all nodes").add_argument("archive", nargs="+", type=Path)
-    add("docker", _docker, "run the docker CLI against the right engine").add_argument("words", nargs=argparse.REMAINDER)
-    add("run", _run, "run a command with KUBECONFIG and all programs on PATH").add_argument(
-        "words", nargs=argparse.REMAINDER
-    )
+    for name, verb, text in (
+        ("docker", _docker, "run the docker CLI against the right engine"),
+        ("run", _run, "run a command with KUBECONFIG and all programs on PATH"),
+    ):
+        add(name, verb, text).add_argument("words", nargs=argparse.REMAINDER)
     add("env", _env, "print export lines for a shell")
     add("kubeconfig", _kubeconfig, "print the path of the kubeconfig")
     add("bucket-url", _bucket_url, "print the bucket server's address as the host reaches it")
     add("logs", _logs, "write all logs into a folder").add_argument("folder", type=Path)
-    for name, verb, text in (
+    for name, fault, text in (
         ("node-off", faults.power_off, "power a worker off and delete its Node object"),
         ("node-partition", faults.partition, "cut a worker's network"),
         ("node-on", faults.bring_back, "bring a worker back from either"),
     ):
-        add(name, _fault(verb), text).add_argument("number", type=int, metavar="N")
+        add(name, _fault(fault), text).add_argument("number", type=int, metavar="N")
     return parser
 
 

@@ -58,7 +58,7 @@ def pod_subnet(engine_slot: int, cluster_slot: int) -> str:
         Problem: if there are too many clusters.
     """
     if not 0 <= cluster_slot < _CLUSTERS:
-        raise Problem(f"at most {_CLUSTERS} clusters at once: take one down first (python3 -m deploy.kind down --name N)")
+        raise Problem(f"at most {_CLUSTERS} clusters at once: take one down first (deploy.kind down --name N)")
     return f"10.{16 + engine_slot}.{16 * cluster_slot}.0/20"
 
 

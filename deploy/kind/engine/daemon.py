@@ -12,7 +12,7 @@ from pathlib import Path
 from deploy.kind import debian
 from deploy.kind.console import Problem, say, step
 from deploy.kind.digests import key_of, locked
-from deploy.kind.engine import addresses, capabilities, link, residue
+from deploy.kind.engine import addresses, capabilities, limits, link, residue
 from deploy.kind.engine.addresses import Addresses
 from deploy.kind.paths import Cache
 from deploy.kind.process import ProcessRecord, run, succeeds, wait_for
@@ -99,6 +99,7 @@ class Engine:
             with step("start the project's own Docker engine"):
                 networks = self._choose_networks()
                 residue.note_modules_folder(self.cache.engine / "made-lib-modules")
+                limits.raise_inotify()
                 self._launch(programs)
                 self._wait_until_up()
                 self._make_node_network(networks)
@@ -136,6 +137,7 @@ class Engine:
             record.kill(signal.SIGKILL)
             _wait_gone(record, 5.0)
         link.disconnect(self.ident)
+        limits.restore_inotify()
         if record is not None:
             residue.remove_cgroups(self.cgroup)
         residue.remove_modules_folder(self.cache.engine / "made-lib-modules")
@@ -195,8 +197,9 @@ class Engine:
                 return
             run(["docker", "network", "rm", "kind"], timeout_s=20, env=env)
         # IPv4 only: kind would make one with IPv6 too, for which there is no use here.
-        run(["docker", "network", "create", "--driver", "bridge", "--subnet", networks.nodes,
-             "--opt", "com.docker.network.bridge.enable_ip_masquerade=true", "kind"], timeout_s=20, env=env)  # fmt: skip
+        masquerade = "com.docker.network.bridge.enable_ip_masquerade=true"
+        create = ["docker", "network", "create", "--subnet", networks.nodes, "--opt", masquerade, "kind"]
+        run(create, timeout_s=20, env=env)
 
 
 def _wait_gone(record: ProcessRecord, seconds: float) -> None:
