@@ -1,0 +1,21 @@
+"""Damage that a bucket would not notice: bytes change, and everything that describes them stays."""
+
+from __future__ import annotations
+
+import shlex
+
+from deploy.demo.lab import Lab
+
+# Where the local cluster's bucket server keeps objects as files, on the control-plane node.
+_FILES = "/var/lib/holdfast-bucket"
+
+
+def flip_a_byte(lab: Lab, name: str) -> None:
+    """Change the first byte of an object of the local bucket, in the file behind the server."""
+    path = shlex.quote(f"{_FILES}/{lab.bucket.name}/{name}")
+    script = f"test -s {path} && printf '\\377' | dd of={path} bs=1 count=1 conv=notrunc status=none"
+    before = lab.bucket.read(name)
+    lab.kube.docker("exec", lab.kube.nodes()[0], "sh", "-c", script)
+    after = lab.bucket.read(name)
+    assert len(after) == len(before), "the object's size has changed"
+    assert after != before, "the object's first byte was 0xff already"
