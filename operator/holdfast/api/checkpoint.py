@@ -114,8 +114,8 @@ class Checkpoint(ApiModel):
     format: Annotated[CheckpointFormat, Field(json_schema_extra=rules(immutable("checkpoint.format")))] = (
         CheckpointFormat.AUTO
     )
-    """How a complete checkpoint is recognised: Orbax by Orbax's own commit, Marker by a file that the trainer writes
-    last, Auto by either."""
+    """How a complete checkpoint is recognised: Orbax by Orbax's own commit, Marker by the file .holdfast-complete that
+    the trainer creates last in the step's directory, Auto by either."""
 
     retention: Retention = Retention()
     """Which committed checkpoints are kept in the bucket."""

@@ -80,7 +80,6 @@ FACTS: Final[dict[Reason, Facts]] = {
         Sort.WAITING, "The API server refuses to create a pod or the Service.", "Do what its message asks for."
     ),
     Reason.BACKING_OFF: Facts(Sort.WAITING, "An attempt failed; the next one starts at status.nextRetryAt."),
-    Reason.DRAINING: Facts(Sort.WAITING, "Sidecars commit what is complete before the pods are deleted."),
     Reason.NODE_UNREACHABLE: Facts(
         Sort.WAITING,
         "The node of a worker does not answer; the worker is given up after recovery.nodeLostTimeout.",
@@ -107,6 +106,11 @@ FACTS: Final[dict[Reason, Facts]] = {
     Reason.STARTED_FROM_NOTHING: Facts(
         Sort.STATE, "There was no commit to go on from, or restore.policy None said so: the attempt began at step 0."
     ),
+    Reason.RESTORE_FELL_BACK: Facts(
+        Sort.WARNING,
+        "The newest commit did not verify, and the gang went on from an older one.",
+        "Find out who changed or deleted objects below the prefix.",
+    ),
     Reason.RUNNING: Facts(Sort.STATE, "All trainers run."),
     Reason.SUSPENDING: Facts(Sort.WAITING, "The job is being stopped because suspend is true."),
     Reason.SUSPENDED: Facts(Sort.STATE, "suspend is true and no pod is left.", "Set suspend to false to resume."),
@@ -127,7 +131,7 @@ FACTS: Final[dict[Reason, Facts]] = {
     ),
     Reason.PREFIX_TAKEN: Facts(
         Sort.TERMINAL,
-        "Another, newer job owns checkpoint.destination.",
+        "Another job that was created later owns checkpoint.destination.",
         "Give each job a prefix of its own.",
     ),
     Reason.NO_RESTORABLE_CHECKPOINT: Facts(

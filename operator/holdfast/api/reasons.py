@@ -30,7 +30,6 @@ class Reason(StrEnum):
     SERVICE_ACCOUNT_MISSING = "ServiceAccountMissing"
     CREATE_REFUSED = "CreateRefused"
     BACKING_OFF = "BackingOff"
-    DRAINING = "Draining"
     NODE_UNREACHABLE = "NodeUnreachable"
 
     # Waiting for the restore step, and the bucket
@@ -41,6 +40,7 @@ class Reason(StrEnum):
     READY = "Ready"
     RESTORED = "Restored"
     STARTED_FROM_NOTHING = "StartedFromNothing"
+    RESTORE_FELL_BACK = "RestoreFellBack"
 
     # States
     RUNNING = "Running"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from holdfast.api.model import ApiModel, atomic, keyed
 from holdfast.api.recovery import MAX_RESTARTS
@@ -36,7 +36,13 @@ class Phase(StrEnum):
     FAILED = "Failed"
 
 
-class Condition(ApiModel):
+class StatusModel(ApiModel):
+    """A part of the status. Parts that were made by `model_copy` are checked again when they are put together."""
+
+    model_config = ConfigDict(revalidate_instances="always")
+
+
+class Condition(StatusModel):
     """One aspect of the job's state, in the form that all Kubernetes tools read."""
 
     type: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
@@ -58,7 +64,7 @@ class Condition(ApiModel):
     """Why, for people, with what to do next."""
 
 
-class WorkerCounts(ApiModel):
+class WorkerCounts(StatusModel):
     """How many workers the current attempt has, by how far they are."""
 
     desired: _Count = 0
@@ -74,7 +80,7 @@ class WorkerCounts(ApiModel):
     """Workers whose trainer ended with exit code 0."""
 
 
-class Progress(ApiModel):
+class Progress(StatusModel):
     """What the trainer says about itself through the client library; refreshed at most once a minute."""
 
     step: Step | None = None
@@ -90,7 +96,7 @@ class Progress(ApiModel):
     """The newest speed, as a decimal number."""
 
 
-class CommittedCheckpoint(ApiModel):
+class CommittedCheckpoint(StatusModel):
     """One committed checkpoint: it can be restored."""
 
     step: Step
@@ -109,7 +115,7 @@ class CommittedCheckpoint(ApiModel):
     """The full name of its manifest in the bucket."""
 
 
-class CheckpointStatus(ApiModel):
+class CheckpointStatus(StatusModel):
     """What is in the bucket."""
 
     latest: CommittedCheckpoint | None = None
@@ -125,7 +131,7 @@ class CheckpointStatus(ApiModel):
     """The newest commits, newest first."""
 
 
-class AttemptRow(ApiModel):
+class AttemptRow(StatusModel):
     """One attempt: when it ran and why it ended."""
 
     attempt: _Count
@@ -158,7 +164,7 @@ class AttemptRow(ApiModel):
     """The step that it started from."""
 
 
-class SlicePool(ApiModel):
+class SlicePool(StatusModel):
     """Where a slice runs."""
 
     slice: _Count
@@ -168,7 +174,7 @@ class SlicePool(ApiModel):
     """The GKE node pool that it has for itself."""
 
 
-class TrainingJobStatus(ApiModel):
+class TrainingJobStatus(StatusModel):
     """The state of a training job, as the operator saw it last."""
 
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16, json_schema_extra=keyed("type"))] = ()

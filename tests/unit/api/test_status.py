@@ -70,6 +70,8 @@ def test_decimals_are_short(value: float, text: str) -> None:
 def test_messages_that_quote_others_lose_their_end() -> None:
     row = AttemptRow(attempt=1, started_at=NOW, message="m" * 300)
     assert row.message == "m" * (MAX_ROW_MESSAGE - 1) + "…"
+    copied = row.model_copy(update={"message": "n" * 300})
+    assert TrainingJobStatus(attempts=(copied,)).attempts[0].message == "n" * (MAX_ROW_MESSAGE - 1) + "…"
     status = TrainingJobStatus(message="m" * 5000)
     assert status.message is not None
     assert len(status.message) == MAX_MESSAGE
