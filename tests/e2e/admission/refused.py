@@ -171,8 +171,7 @@ NAMES: Final = (
     ("a.b", "lower-case letters, digits and '-'"),
 )
 
-# A job that exists already, and changes of it.
-SETTLED: Final = pod(priorityClassName="high", volumes=[{"name": "scratch", "emptyDir": {}}])
+# Changes of the job that exists already (the fixture `settled`).
 UPDATES: Final = (
     Refused(
         "accelerator", {"accelerator": {"cpu": {"workers": 3}}}, "accelerator is immutable: create a new TrainingJob"

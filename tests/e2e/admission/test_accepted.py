@@ -43,13 +43,12 @@ def test_undeclared_fields_of_the_template_are_kept(custom_objects: CustomObject
     assert stored["spec"]["template"]["spec"]["priorityClassName"] == "high"
 
 
-def test_updates_are_accepted(custom_objects: CustomObjectsApi, namespace: str) -> None:
-    custom_objects.create_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, job(name="changing"))
+def test_updates_are_accepted(custom_objects: CustomObjectsApi, namespace: str, settled: str) -> None:
     refused = {}
     for case in UPDATES:
         try:
             custom_objects.patch_namespaced_custom_object(
-                GROUP, VERSION, namespace, PLURAL, "changing", {"spec": case.change}, dry_run="All"
+                GROUP, VERSION, namespace, PLURAL, settled, {"spec": case.change}, dry_run="All"
             )
         except ApiException as error:
             refused[case.name] = str(error.body)

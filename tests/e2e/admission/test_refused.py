@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from kubernetes.client import ApiException, CustomObjectsApi
 
 from tests.e2e.admission.manifests import GROUP, PLURAL, VERSION, Fields, job
-from tests.e2e.admission.refused import NAMES, SETTLED, SPECS, UPDATES, Refused
+from tests.e2e.admission.refused import NAMES, SPECS, UPDATES, Refused
 
 
 def _refusal(custom_objects: CustomObjectsApi, namespace: str, manifest: Fields) -> str:
@@ -36,21 +35,12 @@ def test_name_is_refused(name: str, message: str, custom_objects: CustomObjectsA
     assert message in _refusal(custom_objects, namespace, job(name=name))
 
 
-@pytest.fixture
-def existing(custom_objects: CustomObjectsApi, namespace: str) -> str:
-    """The name of a good job that exists."""
-    created: Any = custom_objects.create_namespaced_custom_object(
-        GROUP, VERSION, namespace, PLURAL, job(SETTLED, name="settled")
-    )
-    return str(created["metadata"]["name"])
-
-
-def test_updates_are_refused(custom_objects: CustomObjectsApi, namespace: str, existing: str) -> None:
+def test_updates_are_refused(custom_objects: CustomObjectsApi, namespace: str, settled: str) -> None:
     unexpected = {}
     for case in UPDATES:
         try:
             custom_objects.patch_namespaced_custom_object(
-                GROUP, VERSION, namespace, PLURAL, existing, {"spec": case.change}, dry_run="All"
+                GROUP, VERSION, namespace, PLURAL, settled, {"spec": case.change}, dry_run="All"
             )
         except ApiException as refused:
             told = _message(refused)
