@@ -68,7 +68,9 @@ def clear_the_way(view: View, draft: Draft) -> Plan | None:
         wait = Wait(Reason.PREVIOUS_JOB_TERMINATING, "Pods of a former job of this name are not gone yet.")
         actions: tuple[Action, ...] = ()
         for pod in view.foreign:
-            actions += (stopping.delete(pod, 0),) if nodes.lost(view, pod) else stopping.shorten(view.observed, pod)
+            actions += (
+                (stopping.delete(pod, 0),) if nodes.abandoned(view, pod) else stopping.shorten(view.observed, pod)
+            )
         return _waiting(view, draft, wait, Stop(actions))
     retry_at = view.status.next_retry_at
     if retry_at is not None and retry_at > view.now and not view.current:

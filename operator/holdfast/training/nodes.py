@@ -13,17 +13,6 @@ from holdfast.planning.observed import Pod
 from holdfast.training.view import View
 
 
-def proven_dead(view: View, pod: Pod) -> bool:
-    """Say whether there is evidence that the pod's containers have ended."""
-    if pod.ended:
-        return True
-    name = pod.spec.node_name
-    if not name:
-        return False
-    node = view.observed.nodes.get(name)
-    return node is None or node.out_of_service
-
-
 def unreachable_since(view: View, pod: Pod) -> datetime | None:
     """Return since when the pod's node is out of reach; None where it is Ready, unknown or gone."""
     node = view.observed.nodes.get(pod.spec.node_name)
@@ -36,9 +25,22 @@ def given_up_in(view: View, pod: Pod) -> timedelta | None:
     return None if since is None else since + view.node_lost_timeout - view.now
 
 
-def lost(view: View, pod: Pod) -> bool:
-    """Say whether the pod is gone with its node, or its node has been out of reach for too long."""
-    if pod.ended or not pod.spec.node_name:
+def abandoned(view: View, pod: Pod) -> bool:
+    """Say whether no kubelet will ever finish the pod, so that only a deletion by force removes its object.
+
+    Its node is gone, declared dead, or has been out of reach for too long. Where all its containers are reported
+    terminated, a node that is out of reach at all is enough.
+    """
+    name = pod.spec.node_name
+    if not name:
         return False
+    node = view.observed.nodes.get(name)
+    if node is None or node.out_of_service:
+        return True
     left = given_up_in(view, pod)
-    return proven_dead(view, pod) or (left is not None and left <= timedelta(0))
+    return left is not None and (pod.ended or left <= timedelta(0))
+
+
+def lost(view: View, pod: Pod) -> bool:
+    """Say whether the pod was lost with its node before it could end."""
+    return not pod.ended and abandoned(view, pod)

@@ -49,7 +49,7 @@ def stop(view: View, pods: Iterable[Pod], since: datetime, *, broken: bool) -> S
     left = 0
     for pod in pods:
         left += 1
-        if nodes.lost(view, pod):
+        if nodes.abandoned(view, pod):
             actions.append(delete(pod, 0))
             continue
         wait = nodes.given_up_in(view, pod)

@@ -106,5 +106,11 @@ def test_a_deleted_pod_with_nothing_left_to_upload_is_let_go() -> None:
     assert not plan(b.observed(None, shortened, reports=(flushed,)), b.NOW).actions, "once is enough"
 
 
+def test_an_ended_pod_whose_node_is_gone_is_removed_by_force() -> None:
+    restarting = b.job(b.attempt_status(2, created=False, phase="Restarting"))
+    dead = b.failed(0, node="gone", deleting=b.NOW, grace=30)
+    assert plan(b.observed(restarting, dead), b.NOW).actions == (Delete(PODS, "team", "digits-0-0-1", "pod-0-1-1", 0),)
+
+
 def test_an_absent_job_creates_nothing() -> None:
     assert not plan(b.observed(None), b.NOW).actions
