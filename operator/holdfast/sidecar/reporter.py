@@ -1,8 +1,8 @@
 """Keeping the operator informed, without ever standing in the way of the data.
 
 The full state is posted on change at most once an interval, at once where it is something that others wait for, and as
-a heartbeat otherwise. While commands are possible the operator asks for long polls, which run in a task of their own. An
-operator that is away costs nothing but these attempts.
+a heartbeat otherwise. While commands are possible the operator asks for long polls, which run in a task of their own.
+An operator that is away costs nothing but these attempts.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ async def run(environment: Environment, store: ObjectStore, seams: Seams, stop: 
     await keeper.look()
     await socket.open()
     try:
-        async with Life("Sidecar", environment, sources, seams) as life:
+        async with Life("Sidecar", environment, sources, seams):
             work = seams.spawner.spawn(_keep(keeper, seams, stop), name="keep")
             await work
             interrupted = keeper.outcome("stopped before all that is complete was sent", interrupted=True)
