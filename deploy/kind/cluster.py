@@ -24,11 +24,7 @@ def build(cache: Cache) -> Provider:
     name = provider.choose(cache)
     if name == "offline":
         hostdeps.ensure()
-        gotools.ensure_all(cache)
-    else:
-        gotools.ensure_all(
-            cache, (gotools.KIND, gotools.KUBERNETES, gotools.LOCAL_PATH, gotools.BUCKET, gotools.HELM, gotools.KWOK)
-        )
+    gotools.ensure_all(cache, gotools.needed(name))
     chosen = provider.provide(name, cache)
     say(f"nodes run {chosen.node_image()} on {'the own' if name == 'offline' else 'the machine’s'} Docker engine")
     return chosen

@@ -85,6 +85,13 @@ KWOK = Tool("kwok", "sigs.k8s.io/kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"})
 
 # In the order of need: the long builds that everything else waits for come first.
 ALL = (KUBERNETES, KIND, CONTAINERD, ETCD, COREDNS, LOCAL_PATH, BUCKET, HELM, KWOK)
+# With kindest/node, the node image brings the cluster's own programs.
+WITH_REGISTRY = (KIND, KUBERNETES, LOCAL_PATH, BUCKET, HELM, KWOK)
+
+
+def needed(provider: str) -> tuple[Tool, ...]:
+    """The programs that a provider (``docker`` or ``offline``) needs."""
+    return ALL if provider == "offline" else WITH_REGISTRY
 
 
 def output_name(package: str) -> str:
