@@ -9,13 +9,26 @@ import re
 
 from deploy.kind.kube import Kube
 
-_FORWARD = re.compile(r"forward \. /etc/resolv\.conf( \{[^}]*\})?")
-_REFUSE = "template ANY ANY . {\n       rcode NXDOMAIN\n    }"
+_FORWARD = re.compile(r"\n *forward \. /etc/resolv\.conf( \{[^}]*\})?")
+_ROOT = re.compile(r"^\.:53 \{$", re.MULTILINE)
+_ZONES = "cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {"
+# A server block of its own: within one block CoreDNS asks `template` before `kubernetes`, whatever their order is in
+# the file (plugin.cfg), so that it would refuse the cluster's own names too.
+_REFUSE = """
+.:53 {
+    errors
+    template ANY ANY . {
+       rcode NXDOMAIN
+    }
+}
+"""
 
 
 def without_upstream(corefile: str) -> str:
-    """The Corefile with its forwarding replaced; unchanged if it forwards nothing."""
-    return _FORWARD.sub(_REFUSE, corefile)
+    """The Corefile with all names but the cluster's own refused; unchanged if it forwards nothing."""
+    if not _FORWARD.search(corefile):
+        return corefile
+    return _ROOT.sub(_ZONES, _FORWARD.sub("", corefile)).rstrip("\n") + _REFUSE
 
 
 def refuse_outside_names(kube: Kube) -> None:
