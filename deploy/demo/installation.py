@@ -50,7 +50,8 @@ def install(lab: Lab, values: Mapping[str, str] | None = None) -> None:
         **(values or {}),
     }
     words = ["helm", "upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--create-namespace"]
-    words += ["--wait", "--timeout", f"{_ROLLOUT_S}s"]
+    # A CRD that was applied by hand before is taken over.
+    words += ["--take-ownership", "--wait", "--timeout", f"{_ROLLOUT_S}s"]
     for key, value in wanted.items():
         words += ["--set-string", f"{key}={value}"]
     with step("install the operator (Helm)"):
