@@ -19,6 +19,10 @@ ROLE: Final = f"{GROUP}/role"
 SLICE: Final = f"{GROUP}/slice"
 HOST: Final = f"{GROUP}/host"
 
+# On a pod: the cadence that it was made with. On a TrainingJob: any new word asks for a checkpoint now.
+EVERY_STEPS: Final = f"{GROUP}/every-steps"
+CHECKPOINT_NOW: Final = f"{GROUP}/checkpoint-now"
+
 SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 
 RESERVED_PREFIX: Final = "holdfast"

@@ -12,7 +12,7 @@ from holdfast.api.status import Phase, SlicePool, WorkerCounts
 from holdfast.planning.injection import runs_as_root
 from holdfast.planning.observed import Pod
 from holdfast.planning.plan import PODS, SERVICES, Action, Create, Patch, Plan
-from holdfast.training import nodes, placement, pods, progress, stopping, suspension, waiting
+from holdfast.training import nodes, orders, placement, pods, progress, stopping, suspension, waiting
 from holdfast.training.draft import Draft
 from holdfast.training.ended import revise_cause
 from holdfast.training.stopping import Stop
@@ -163,14 +163,19 @@ def _running(view: View, draft: Draft) -> Plan:
         return Plan(waiting="FirstReports", requeue_after_s=_FIRST_REPORTS.total_seconds())
     due = progress.due_in(view)
     if was_running and due > 0:
-        return Plan(status=draft.write(), requeue_after_s=due)
+        return Plan(status=draft.write(), commands=orders.standing(view), requeue_after_s=due)
     if told.checkpoint is not None:
         draft.set(checkpoint=told.checkpoint)
     draft.set(progress=told.progress, workers=_count(view))
     progress.bucket_and_health(view, draft, settled=True)
     if not was_running:
         _started(view, draft, told)
-    return Plan(status=draft.write(), events=tuple(draft.events), requeue_after_s=progress.REFRESH_S)
+    return Plan(
+        status=draft.write(),
+        commands=orders.standing(view),
+        events=tuple(draft.events),
+        requeue_after_s=progress.REFRESH_S,
+    )
 
 
 def _started(view: View, draft: Draft, told: progress.Told) -> None:

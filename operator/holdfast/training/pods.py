@@ -98,8 +98,10 @@ def pod(view: View, slot: Slot, attempt: int, place: Place = _ANYWHERE) -> Field
         spec["subdomain"] = job.name
     _place(view, spec, place)
     _meet(view, spec, slot, attempt)
+    annotations = {**(meta.get("annotations") or {}), names.SAFE_TO_EVICT: "false"}
     checkpoint = view.spec.checkpoint
     if checkpoint is not None:
+        annotations[names.EVERY_STEPS] = str(checkpoint.cadence.every_steps)
         disk = checkpoint.volume.disk
         config = sidecar_config(view, checkpoint, slot, attempt)
         size_limit = disk.size_limit if disk else None
@@ -111,7 +113,7 @@ def pod(view: View, slot: Slot, attempt: int, place: Place = _ANYWHERE) -> Field
             "name": slot.pod_name(job.name, attempt),
             "namespace": job.namespace,
             "labels": {**(meta.get("labels") or {}), **slot.labels(job.name, view.uid, attempt)},
-            "annotations": {**(meta.get("annotations") or {}), names.SAFE_TO_EVICT: "false"},
+            "annotations": annotations,
             "ownerReferences": [owner(view)],
         },
         "spec": spec,

@@ -57,8 +57,13 @@ def _last_words(view: View, pod: Pod) -> tuple[int | None, int | None] | None:
     for state in (status.state, status.last_state) if status else ():
         outcome = outcome_of(state.terminated)
         if outcome is not None and outcome.kind == "Finished":
-            return outcome.last_complete, outcome.committed
+            return outcome.last_complete, _newest(outcome.committed, outcome.step)
     report = view.report(pod)
     if report is not None and report.role == "Sidecar" and report.phase in ("Flushed", "Finished"):
-        return report.last_complete, report.committed
+        return report.last_complete, _newest(report.committed, report.restored_step)
     return None
+
+
+def _newest(committed: int | None, restored: int | None) -> int | None:
+    """Return the newest step that is committed: what was restored is committed too, by the run before."""
+    return max((step for step in (committed, restored) if step is not None), default=None)

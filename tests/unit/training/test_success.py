@@ -14,6 +14,11 @@ def words(complete: int | None, committed: int | None) -> Outcome:
     return Outcome(kind="Finished", last_complete=complete, part_written=complete, committed=committed)
 
 
+def restored(step: int) -> Outcome:
+    """The last words of a trainer that was at its end when it began."""
+    return Outcome(kind="Finished", step=step, last_complete=step)
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -21,6 +26,7 @@ def words(complete: int | None, committed: int | None) -> Outcome:
         (words(300, 200), words(300, 300)),
         (words(300, 200), words(200, 200)),
         (words(None, None), words(None, None)),
+        (restored(300), restored(300)),
         (words(None, None), words(100, None)),
     ],
 )
