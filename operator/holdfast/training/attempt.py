@@ -198,7 +198,7 @@ def _started(view: View, draft: Draft, told: progress.Told) -> None:
     if damage:
         note = f"Damaged objects made the restore fall back to an older commit: {damage}"
         draft.condition(ConditionType.RESTORED, True, Reason.RESTORED, note)
-        draft.event("Warning", "RestoreFellBack", note)
+        draft.event("Warning", Reason.RESTORE_FELL_BACK.value, note)
     elif step is not None:
         draft.condition(ConditionType.RESTORED, True, Reason.RESTORED, f"All workers restored step {step}.")
     else:

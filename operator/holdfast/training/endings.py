@@ -75,7 +75,10 @@ _DISRUPTIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an attempt ended. `next_attempt` is set where the bucket knows of a newer attempt than status does."""
+    """How an attempt ended.
+
+    `by_kubelet` marks an eviction by the kubelet: mostly a pod that used more than it asked for, which would go round
+    without end if it did not count. `next_attempt` is set where the bucket knows of a newer attempt than status does."""
 
     cause: Reason
     message: str
@@ -83,6 +86,7 @@ class Ending:
     node: str = ""
     exit_code: int | None = None
     at: datetime | None = None
+    by_kubelet: bool = False
     next_attempt: int | None = None
 
     @property
@@ -98,7 +102,7 @@ class Ending:
     @property
     def counted(self) -> bool:
         """Say whether the restart counts against `maxRestarts`."""
-        return self.cause not in _NOT_COUNTED
+        return self.by_kubelet or self.cause not in _NOT_COUNTED
 
 
 def ending(view: View, pods: Iterable[Pod], *, all_created: bool) -> Ending | None:
@@ -130,7 +134,8 @@ def of_pod(view: View, pod: Pod) -> Ending | None:
         known = {"Evicted": Reason.EVICTED, "Preempting": Reason.PREEMPTED, "NodeShutdown": Reason.PREEMPTED}
         cause = known.get(pod.status.reason, Reason.UNKNOWN)
         told = pod.status.message or pod.status.reason or "no reason was given"
-        return _end(pod, cause, f"The pod of worker {pod.slot} failed: {told}")
+        found = _end(pod, cause, f"The pod of worker {pod.slot} failed: {told}")
+        return replace(found, by_kubelet=pod.status.reason == "Evicted")
     if pod.deleting and not pod.ended:
         return _end(pod, Reason.POD_DELETED, f"The pod of worker {pod.slot} was deleted by somebody else.")
     return None

@@ -33,7 +33,7 @@ def disrupted(reason: str) -> list[dict[str, str]]:
     [
         (b.failed(1, code=1), "WorkerFailed", True),
         (b.failed(1, code=137, reason="OOMKilled"), "OutOfMemory", True),
-        (b.pod(1, phase="Failed", reason="Evicted", message="low on disk"), "Evicted", False),
+        (b.pod(1, phase="Failed", reason="Evicted", message="low on disk"), "Evicted", True),
         (b.running(1, conditions=disrupted("PreemptionByScheduler")), "Preempted", False),
         (b.running(1, conditions=disrupted("EvictionByEvictionAPI")), "Evicted", False),
         (b.running(1, conditions=disrupted("TerminationByKubelet")), "Preempted", False),
