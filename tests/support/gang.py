@@ -54,6 +54,7 @@ class Gang:
         self.keepers: dict[str, Keeper] = {}
         self.configs: dict[str, SidecarConfig] = {}
         self.faults: dict[str, Faults] = {}
+        self.stores: dict[str, MemoryStore] = {}
 
     @property
     def slots(self) -> list[str]:
@@ -65,11 +66,12 @@ class Gang:
             self.configs[slot] = config(slot, attempt, self.parts, **(self.fields | fields))
             if fresh_volumes or slot not in self.volumes:
                 self.volumes[slot] = self.root / f"volume-{next(self._volumes)}"
-                self.volumes[slot].mkdir()
+                self.volumes[slot].mkdir(parents=True)
         self.keepers.clear()
 
     def store(self, slot: str) -> MemoryStore:
-        return MemoryStore(self.bucket, self.faults.get(slot))
+        self.stores[slot] = MemoryStore(self.bucket, self.faults.get(slot))
+        return self.stores[slot]
 
     def restore_step(self, slot: str) -> RestoreStep:
         return RestoreStep(

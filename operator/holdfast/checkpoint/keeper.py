@@ -258,6 +258,8 @@ class Keeper:
         step = held.record.step
         journal = Journal(self._volume.journal, self._uploader.run, step)
         self._sent = 0
+        # Not needed for safety, as the commit reads it too; but a survivor need not fill the bucket.
+        await commits.require_newest()
         try:
             commits.add(await self._uploader.upload(held, journal, lambda: self._may_go_on(step)))
         except Postponed:

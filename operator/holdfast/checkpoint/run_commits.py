@@ -71,6 +71,10 @@ class RunCommits:
         if self.committed is None or part.step > self.committed:
             self._open[part.step] = _Open(part, self._clock.monotonic())
 
+    async def require_newest(self) -> None:
+        """Read the fence. Raises `Fenced`."""
+        await self._committer.require_newest()
+
     @property
     def waiting(self) -> int | None:
         """The newest step that only lacks other slots' parts."""
