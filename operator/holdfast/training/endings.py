@@ -78,7 +78,8 @@ class Ending:
     """How an attempt ended.
 
     `by_kubelet` marks an eviction by the kubelet: mostly a pod that used more than it asked for, which would go round
-    without end if it did not count. `next_attempt` is set where the bucket knows of a newer attempt than status does."""
+    without end if it did not count. `next_attempt` is set where the bucket knows of a newer attempt than status does.
+    """
 
     cause: Reason
     message: str
