@@ -18,6 +18,10 @@ BUCKET_NODE_PORT = 30443
 BUCKET_NAME = "holdfast"
 _PROVISIONER = "holdfast.example/local-path"
 _REPLY_TIMEOUT_S = 5.0
+# Cluster DNS is kind's own, but a cluster is of no use before it answers.
+_DEPLOYMENTS = (
+    ("local-path-storage", "local-path-provisioner"), ("holdfast-bucket", "bucket"), ("kube-system", "coredns"),
+)  # fmt: skip
 
 
 def bucket_url(kube: Kube) -> str:
@@ -30,11 +34,11 @@ def install(kube: Kube) -> None:
     if kube.provider.name == "docker":
         # The self-built node image carries these images, kindest/node does not.
         load(kube, [systemimages.addons(kube.provider.cache).path])
-    with step("storage classes and bucket"):
+    with step("storage classes, bucket and DNS"):
         _remove_foreign_class(kube)
         for name in ("storage", "bucket"):
             kube.apply(_render(name))
-        for namespace, name in (("local-path-storage", "local-path-provisioner"), ("holdfast-bucket", "bucket")):
+        for namespace, name in _DEPLOYMENTS:
             kube.kubectl("-n", namespace, "rollout", "status", f"deployment/{name}", "--timeout=90s", timeout_s=95)
         create_bucket(bucket_url(kube), BUCKET_NAME)
 

@@ -23,19 +23,20 @@ class Tool:
     """One small module below ``tools/`` and the programs built from it.
 
     ``programs`` maps the name that a program gets to its package; ``stamp`` is a linker variable prefix that
-    gets the version of ``module``.
+    gets the version of ``module``; ``pins`` names the folder with go.mod and go.sum if it is not the tool's own.
     """
 
     name: str
     module: str
     programs: Mapping[str, str]
     stamp: str = ""
+    pins: str = ""
     flags: tuple[str, ...] = field(default=("-s", "-w"))
 
     @property
     def folder(self) -> Path:
         """Where its go.mod and go.sum are."""
-        return TOOLS / self.name
+        return TOOLS / (self.pins or self.name)
 
     def version(self) -> str:
         """The pinned version of its main module, from go.mod."""
@@ -65,6 +66,11 @@ KUBERNETES = Tool(
     {name: f"k8s.io/kubernetes/cmd/{name}" for name in _KUBERNETES_PROGRAMS},
     stamp="k8s.io/component-base/version",
 )  # fmt: skip
+# By itself, since a machine with a Docker engine and a registry needs nothing else of Kubernetes.
+KUBECTL = Tool(
+    "kubectl", "k8s.io/kubernetes", {"kubectl": "k8s.io/kubernetes/cmd/kubectl"},
+    stamp="k8s.io/component-base/version", pins="kubernetes",
+)  # fmt: skip
 ETCD = Tool("etcd", "go.etcd.io/etcd/server/v3", {"etcd": "go.etcd.io/etcd/server/v3"})
 CONTAINERD = Tool(
     "containerd", _CONTAINERD,
@@ -84,9 +90,9 @@ HELM = Tool("helm", "helm.sh/helm/v3", {"helm": "helm.sh/helm/v3/cmd/helm"})
 KWOK = Tool("kwok", "sigs.k8s.io/kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"})
 
 # In the order of need: the long builds that everything else waits for come first.
-ALL = (KUBERNETES, KIND, CONTAINERD, ETCD, COREDNS, LOCAL_PATH, BUCKET, HELM, KWOK)
+ALL = (KUBERNETES, KUBECTL, KIND, CONTAINERD, ETCD, COREDNS, LOCAL_PATH, BUCKET, HELM, KWOK)
 # With kindest/node, the node image brings the cluster's own programs.
-WITH_REGISTRY = (KIND, KUBERNETES, LOCAL_PATH, BUCKET, HELM, KWOK)
+WITH_REGISTRY = (KIND, KUBECTL, LOCAL_PATH, BUCKET, HELM)
 
 
 def needed(provider: str) -> tuple[Tool, ...]:

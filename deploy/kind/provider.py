@@ -29,9 +29,8 @@ class Provider:
     def environment(self) -> dict[str, str]:
         """Environment with kind, kubectl, Helm and the right docker on PATH."""
         base = Engine(self.cache).environment() if self.name == "offline" else dict(os.environ)
-        folders = [gotools.ensure(tool, self.cache) for tool in (gotools.KIND, gotools.HELM)]
-        kubectl = gotools.ensure(gotools.KUBERNETES, self.cache)
-        path = ":".join([*map(str, folders), str(kubectl), base.get("PATH", "")])
+        folders = [gotools.ensure(tool, self.cache) for tool in (gotools.KIND, gotools.KUBECTL, gotools.HELM)]
+        path = ":".join([*map(str, folders), base.get("PATH", "")])
         return {**base, "PATH": path}
 
     def enter(self) -> list[str]:
@@ -47,10 +46,16 @@ class Provider:
         if self.name == "offline":
             return nodeimage.ensure(self.cache, Engine(self.cache))
         env = dict(os.environ)
-        if not succeeds(["docker", "image", "inspect", KINDEST_NODE], timeout_s=30, env=env):
-            say(f"pull {KINDEST_NODE.split('@')[0]}")
-            run_logged(["docker", "pull", KINDEST_NODE], self.cache.logs / "pull.log", timeout_s=900, env=env)
-        return KINDEST_NODE
+        image = registry_image()
+        if not succeeds(["docker", "image", "inspect", image], timeout_s=30, env=env):
+            say(f"pull {image.split('@')[0]}")
+            run_logged(["docker", "pull", image], self.cache.logs / "pull.log", timeout_s=900, env=env)
+        return image
+
+
+def registry_image(environ: Mapping[str, str] = os.environ) -> str:
+    """The node image to pull; ``HOLDFAST_NODE_IMAGE`` names another place for it, such as a mirror."""
+    return environ.get("HOLDFAST_NODE_IMAGE") or KINDEST_NODE
 
 
 def choose(cache: Cache, environ: Mapping[str, str] = os.environ) -> Name:
@@ -70,9 +75,10 @@ def choose(cache: Cache, environ: Mapping[str, str] = os.environ) -> Name:
         raise Problem(f"HOLDFAST_PROVIDER must be docker or offline, not {forced!r}")
     if not succeeds(["docker", "version", "--format", "{{.Server.Version}}"], timeout_s=5):
         return "offline"
-    if succeeds(["docker", "image", "inspect", KINDEST_NODE], timeout_s=10):
+    image = registry_image(environ)
+    if succeeds(["docker", "image", "inspect", image], timeout_s=10):
         return "docker"
-    return "docker" if succeeds(["docker", "manifest", "inspect", KINDEST_NODE], timeout_s=20) else "offline"
+    return "docker" if succeeds(["docker", "manifest", "inspect", image], timeout_s=20) else "offline"
 
 
 def provide(name: Name, cache: Cache, *, start: bool = True) -> Provider:

@@ -102,6 +102,7 @@ class Engine:
                 limits.raise_inotify()
                 self._launch(programs)
                 self._wait_until_up()
+                self._remove_stale_nodes()
                 self._make_node_network(networks)
                 pid = self.pid()
                 if pid is None:
@@ -188,6 +189,14 @@ class Engine:
         except Problem as problem:
             tail = self._log.read_text(errors="replace")[-3000:]
             raise Problem(f"{problem}\nThe end of {self._log}:\n{tail}") from problem
+
+    def _remove_stale_nodes(self) -> None:
+        """Remove nodes that a killed engine left: dockerd starts them again, but never as a whole cluster."""
+        env = self.environment()
+        listed = ["docker", "ps", "--all", "--quiet", "--filter", "label=io.x-k8s.kind.cluster"]
+        stale = run(listed, timeout_s=20, env=env).split()
+        if stale:
+            run(["docker", "rm", "--force", "--volumes", *stale], timeout_s=120, env=env)
 
     def _make_node_network(self, networks: Addresses) -> None:
         env = self.environment()
