@@ -86,7 +86,8 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.persistence.diffbase_storage = NoDiffs()
     settings.persistence.progress_storage = NoProgress()
     settings.execution.max_workers = 2
-    settings.process.ultimate_exiting_timeout = 25
+    # Below the pod's terminationGracePeriodSeconds, so that the process ends by itself whatever hangs.
+    settings.process.ultimate_exiting_timeout = 18
     return settings
 
 
