@@ -52,7 +52,7 @@ class Connection:
         self._wake_writer.setblocking(False)
         self._closing = False
         self._failure_logged = False
-        self._thread = threading.Thread(target=self._run, name="holdfast-client", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="holdfast-client", daemon=True)
         self._thread.start()
 
     def progress(self, message: Message) -> None:
@@ -77,6 +77,10 @@ class Connection:
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # a full pipe has already woken the thread
             self._wake_writer.send(b"\0")
+
+    def _live(self) -> None:
+        with self._wake_reader, self._wake_writer:
+            self._run()
 
     def _run(self) -> None:
         delay = RECONNECT_FIRST_S
@@ -201,6 +205,8 @@ def close() -> None:
 
 
 def _tell_listeners(message: Message) -> None:
+    if message.get("type") == "error":
+        log.warning("the sidecar refused a message: %s", message.get("message"))
     for listener in _listeners:
         listener(message)
 
