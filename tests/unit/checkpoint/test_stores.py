@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,21 @@ async def test_a_missing_bucket_is_told_from_a_missing_object(
         with pytest.raises(BucketMissing, match=r"bucket 'elsewhere' does not exist: create it"):
             await call
     await elsewhere.close()
+
+
+async def test_a_write_that_is_not_found_asks_for_the_bucket(
+    server: BucketServer, gcs: GcsStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Some servers do not say what it is that they do not find.
+    server.judge = lambda method, path: 404 if method == "POST" else None
+    elsewhere = GcsStore("gs://elsewhere/prefix", TaskSpawner(), SystemClock())
+    for write in (elsewhere.put("a", b""), elsewhere.put_stream("a", BytesIO(b"x"), 1)):
+        with pytest.raises(BucketMissing, match=r"bucket 'elsewhere' does not exist: create it"):
+            await write
+    await elsewhere.close()
+    for write in (gcs.put("a", b""), gcs.put_stream("a", BytesIO(b"x"), 1)):
+        with pytest.raises(StoreUnavailable):
+            await write
 
 
 async def test_a_server_that_is_away_may_come_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,7 @@ class GcsStore:
             )
             return ObjectInfo(name, int(blob.generation), len(data), crc32c(data))
 
-        return await self._run(name, call)
+        return await self._run_write(name, call)
 
     async def put_stream(
         self,
@@ -138,7 +138,7 @@ class GcsStore:
     ) -> ObjectInfo:
         """Write `size` bytes from the start of `source` in one request of a resumable session."""
         body = _Body(source, size, _Deadline(self._clock, size), progress)
-        return await self._run(name, lambda: self._upload(name, body, source, if_generation))
+        return await self._run_write(name, lambda: self._upload(name, body, source, if_generation))
 
     def _upload(self, name: str, body: _Body, source: BinaryIO, if_generation: int | None) -> ObjectInfo:
         size, declared = len(body), 0
@@ -249,6 +249,14 @@ class GcsStore:
             next(iter(blobs), None)
 
         await self._run("", call)
+
+    async def _run_write(self, name: str, call: Callable[[], T]) -> T:
+        try:
+            return await self._run(name, call)
+        except ObjectMissing as error:
+            # Nothing needs to be there before it is written: it is the bucket, or an upload session that was lost.
+            await self._require_bucket()
+            raise StoreUnavailable(f"{self._where(name)}: the bucket has lost the upload") from error
 
     async def _run(self, name: str, call: Callable[[], T]) -> T:
         """Run a call in a thread and turn its failures into the seam's; the empty name stands for the bucket."""
