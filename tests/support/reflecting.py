@@ -58,7 +58,7 @@ class World:
         self.spawner.spawn(self.reflector.run(), name="reflector")
 
     def names(self) -> list[str]:
-        return [name for _, name in self.cache.keys()]
+        return [name for _, name in self.cache.sorted_keys()]
 
     def truth(self) -> list[str]:
         return [item["metadata"]["name"] for item in self.server.all("pods")]

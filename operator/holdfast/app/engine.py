@@ -110,7 +110,7 @@ class Engine:
             self._spawner.spawn(self._work(), name=f"worker-{number}") for number in range(self._workers)
         ]
         for registration in self.watched.registrations.values():
-            for key in self.watched.objects[registration.resource].keys():  # noqa: SIM118 - a method, not a dict
+            for key in self.watched.objects[registration.resource].sorted_keys():
                 self.queue.add((registration, key))
         for pod in self.watched.pods.values():
             for registration, key in self.watched.owners_of(pod):

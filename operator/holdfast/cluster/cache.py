@@ -44,8 +44,8 @@ class Cache(Generic[T]):
         """Return one object, or None."""
         return self._objects.get((namespace, name))
 
-    def keys(self) -> list[Key]:
-        """Return every key, sorted."""
+    def sorted_keys(self) -> list[Key]:
+        """Return every key."""
         return sorted(self._objects)
 
     def values(self) -> list[T]:
