@@ -49,7 +49,9 @@ def told(view: View) -> Told:
                 bytes=commit.bytes,
                 manifest=commit.object,
             )
-    newest = [known[key] for key in sorted(known, reverse=True)][:MAX_CHECKPOINTS]
+    # Retention has deleted the others, or will with the next commit: what is listed can be restored.
+    kept = min(MAX_CHECKPOINTS, view.spec.checkpoint.retention.keep_last) if view.spec.checkpoint else 0
+    newest = [known[key] for key in sorted(known, reverse=True)][:kept]
     restored = [report.restored_step for report in reports if report.role == "Sidecar"]
     restored_step = next((step for step in restored if step is not None), None)
     checkpoint = None

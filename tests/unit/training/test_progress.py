@@ -1,0 +1,68 @@
+"""What reports say, joined into status: progress, commits, health."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from holdfast.api.wire import Commit, Health, Progress, Report
+from holdfast.planning.observed import Received
+from holdfast.training.plan import plan
+from tests.unit.training import builders as b
+
+PODS = (b.running(0), b.running(1))
+LATER = b.NOW + timedelta(seconds=75)
+
+
+def status(*reports: Received, before: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    """The status of a running job that is due for a refresh."""
+    seen = b.observed(b.job(before or b.attempt_status(), **spec), *PODS, reports=reports, service=b.service())
+    return b.wanted(plan(seen, LATER).status)
+
+
+def commits(*steps: int) -> tuple[Commit, ...]:
+    return tuple(Commit(run=1, step=step, committed_at="2026-03-01T12:00:00Z", bytes=5) for step in steps)
+
+
+def test_commits_are_listed_newest_first_and_only_those_that_are_kept() -> None:
+    told = status(b.report(PODS[0], commits=commits(100, 200)), b.report(PODS[1], commits=commits(300, 400)))
+    assert [item["step"] for item in told["checkpoint"]["list"]] == [400, 300, 200]
+    assert told["checkpoint"]["latest"]["step"] == 400
+
+
+def test_commits_of_earlier_attempts_stay() -> None:
+    first = status(b.report(PODS[0], commits=commits(100)))
+    second = status(b.report(PODS[0]), before=first)
+    assert second["checkpoint"]["latest"]["step"] == 100
+
+
+def test_progress_is_that_of_the_worker_who_is_furthest() -> None:
+    told = status(
+        b.report(PODS[0], progress=Progress(step=41, total=100, loss=0.25, steps_per_second=12.5)),
+        b.report(PODS[1], progress=Progress(step=42, total=100)),
+    )
+    assert told["progress"] == {"step": 42, "total": 100}
+    only = status(b.report(PODS[0], progress=Progress(step=41, total=100, loss=0.25, steps_per_second=12.5)))
+    assert only["progress"] == {"step": 41, "total": 100, "loss": "0.25", "stepsPerSecond": "12.5"}
+
+
+def test_progress_is_written_at_most_once_a_minute() -> None:
+    report = b.report(PODS[0], progress=Progress(step=41))
+    seen = b.observed(b.job(b.attempt_status()), *PODS, reports=(report,), service=b.service())
+    early = plan(seen, b.NOW + timedelta(seconds=30))
+    assert "progress" not in b.wanted(early.status)
+    assert early.requeue_after_s is not None
+    assert 30 <= early.requeue_after_s <= 40
+
+
+def test_a_checkpoint_that_never_completes_is_told_at_once() -> None:
+    sick = Health(healthy=False, reason="IncompleteCheckpoint", message="step 100 hangs")
+    seen = b.observed(b.job(b.attempt_status()), *PODS, reports=(b.report(PODS[0], health=sick),), service=b.service())
+    healthy = b.condition(b.wanted(plan(seen, b.NOW).status), "CheckpointHealthy")
+    assert (healthy["status"], healthy["message"]) == ("False", "step 100 hangs")
+
+
+def test_reports_of_restore_say_nothing_about_progress() -> None:
+    told = status(b.report(PODS[0], role="Restore", phase="Restoring"))
+    assert "checkpoint" not in told
+    assert isinstance(b.report(PODS[0]).report, Report)
