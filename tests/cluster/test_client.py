@@ -1,0 +1,179 @@
+"""The client repeats what may be repeated, resolves lost answers by reading, and never outlives its deadline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from holdfast.cluster.client import DEADLINE_S, ApiClient, LeadershipLost, NameTaken
+from holdfast.planning.plan import PODS, TRAINING_JOBS
+from holdfast.seams import ApiError
+from tests.support.apiserver import MemoryApiServer
+from tests.support.apiserver_faults import matching
+from tests.support.clock import SeededRandom, SeededSpawner, VirtualClock, run_until, settle
+from tests.support.reflecting import pod
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def server(clock: VirtualClock) -> MemoryApiServer:
+    return MemoryApiServer(clock, SeededSpawner())
+
+
+@pytest.fixture
+def client(server: MemoryApiServer, clock: VirtualClock) -> ApiClient:
+    return ApiClient(server, clock, SeededRandom())
+
+
+async def finish(clock: VirtualClock, call: Any) -> Any:
+    """Await a call in virtual time."""
+    task = SeededSpawner().spawn(call, name="call")
+    await run_until(clock, task.done, limit_s=30)
+    return task.result()
+
+
+def job(name: str = "j") -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "ns"}, "spec": {}}
+
+
+async def test_a_lost_answer_to_a_create_creates_once(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient
+) -> None:
+    server.faults.lose_answer(matching("POST"))
+    made = await finish(clock, client.create(PODS, "ns", pod("a", owner="o", labels={"x": "1"})))
+    assert made.metadata.uid == server.all("pods")[0]["metadata"]["uid"]
+    assert len(server.all("pods")) == 1
+
+
+@pytest.mark.parametrize(
+    ("held", "why"),
+    [
+        (pod("a", owner="another", labels={"x": "1"}), "controlled by another"),
+        (pod("a", labels={"x": "1"}), "without a controller"),
+        (pod("a", owner="o", labels={"x": "2"}), "its labels x differ"),
+    ],
+    ids=["another owner", "no owner", "other labels"],
+)
+async def test_a_name_that_somebody_else_holds_is_told_apart(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient, held: dict[str, Any], why: str
+) -> None:
+    server.put("pods", held)
+    with pytest.raises(NameTaken, match=why):
+        await finish(clock, client.create(PODS, "ns", pod("a", owner="o", labels={"x": "1"})))
+
+
+async def test_trouble_that_passes_is_waited_out(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient
+) -> None:
+    for status in (503, 429, 500, 0):
+        server.faults.refuse(matching("POST"), ApiError(status, "Trouble", "", retry_after_s=0.2))
+    await finish(clock, client.create(PODS, "ns", pod("a")))
+    assert clock.elapsed < DEADLINE_S
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+async def test_a_refusal_is_not_repeated(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient, status: int
+) -> None:
+    server.faults.refuse(matching("POST"), ApiError(status, "No", "because"), times=9)
+    with pytest.raises(ApiError, match="because"):
+        await finish(clock, client.create(PODS, "ns", pod("a")))
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("trouble", ["down", "slow", "retry-after"])
+async def test_a_mutation_ends_within_its_deadline(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient, trouble: str
+) -> None:
+    if trouble == "down":
+        server.faults.down = True
+    elif trouble == "slow":
+        server.faults.latency = lambda method, path: 60.0
+    else:
+        server.faults.refuse(matching("POST"), ApiError(429, "Slow", "", retry_after_s=30), times=99)
+    with pytest.raises(ApiError):
+        await finish(clock, client.create(PODS, "ns", pod("a")))
+    assert clock.elapsed <= DEADLINE_S + 0.1
+
+
+async def test_a_delete_is_exact(server: MemoryApiServer, clock: VirtualClock, client: ApiClient) -> None:
+    uid = server.put("pods", pod("a"))["metadata"]["uid"]
+    assert not await finish(clock, client.delete(PODS, "ns", "a", uid="that-of-an-older-one"))
+    assert len(server.all("pods")) == 1
+    server.faults.lose_answer(matching("DELETE"))
+    assert not await finish(clock, client.delete(PODS, "ns", "a", uid=uid)), "the repetition finds it gone"
+    assert server.all("pods") == []
+
+
+async def test_grace_is_the_servers_own_or_ours(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient
+) -> None:
+    uid = server.put("pods", pod("a", nodeName="n", terminationGracePeriodSeconds=600))["metadata"]["uid"]
+    await finish(clock, client.delete(PODS, "ns", "a", uid=uid))
+    assert server.all("pods")[0]["metadata"]["deletionGracePeriodSeconds"] == 600
+    await finish(clock, client.delete(PODS, "ns", "a", uid=uid, grace_s=30))
+    assert server.all("pods")[0]["metadata"]["deletionGracePeriodSeconds"] == 30
+    await finish(clock, client.delete(PODS, "ns", "a", uid=uid, grace_s=0))
+    assert server.all("pods") == []
+
+
+async def test_a_status_patch_whose_answer_was_lost_is_recognised(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient
+) -> None:
+    version = server.put("trainingjobs", job())["metadata"]["resourceVersion"]
+    server.faults.lose_answer(matching("PATCH"))
+    body = {"metadata": {"resourceVersion": version}, "status": {"attempt": 1, "old": None}}
+    written = await finish(clock, client.patch(TRAINING_JOBS, "ns", "j", body, subresource="status"))
+    assert written.metadata.resource_version == server.all("trainingjobs")[0]["metadata"]["resourceVersion"]
+
+
+async def test_a_conflict_after_a_lost_answer_is_one_where_somebody_else_was_faster(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient
+) -> None:
+    version = server.put("trainingjobs", job())["metadata"]["resourceVersion"]
+    server.faults.refuse(matching("PATCH"), ApiError(0, "Unreachable", ""))
+    server.merge("trainingjobs", "ns", "j", {"status": {"attempt": 7}}, status=True)
+    body = {"metadata": {"resourceVersion": version}, "status": {"attempt": 1}}
+    with pytest.raises(ApiError) as caught:
+        await finish(clock, client.patch(TRAINING_JOBS, "ns", "j", body, subresource="status"))
+    assert caught.value.status == 409
+    assert server.all("trainingjobs")[0]["status"] == {"attempt": 7}
+
+
+async def test_a_dry_run_keeps_nothing(server: MemoryApiServer, clock: VirtualClock, client: ApiClient) -> None:
+    await finish(clock, client.create(PODS, "ns", pod("a"), dry_run=True))
+    assert server.all("pods") == []
+
+
+async def test_the_gate_is_asked_before_every_attempt(server: MemoryApiServer, clock: VirtualClock) -> None:
+    leads_until = clock.monotonic() + 0.5
+
+    def gate() -> None:
+        if clock.monotonic() >= leads_until:
+            raise LeadershipLost("over")
+
+    client = ApiClient(server, clock, SeededRandom(), gate=gate)
+    server.faults.refuse(matching("POST"), ApiError(503, "Busy", ""), times=99)
+    with pytest.raises(LeadershipLost):
+        await finish(clock, client.create(PODS, "ns", pod("a")))
+    assert clock.monotonic() >= leads_until
+    before = len(server.requests)
+    with pytest.raises(LeadershipLost):
+        await finish(clock, client.delete(PODS, "ns", "a", uid="u"))
+    assert len(server.requests) == before
+
+
+async def test_reads_need_no_leadership(server: MemoryApiServer, clock: VirtualClock) -> None:
+    def gate() -> None:
+        raise LeadershipLost("never led")
+
+    client = ApiClient(server, clock, SeededRandom(), gate=gate)
+    server.put("pods", pod("a"))
+    assert (await finish(clock, client.get(PODS, "ns", "a")))["metadata"]["name"] == "a"
+    assert await finish(clock, client.get(PODS, "ns", "b")) is None
+    await settle()
