@@ -28,7 +28,7 @@ check: deps ## lint, types, doors between rooms, generated files, file sizes, th
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy
-	$(VENV)/lint-imports
+	PYTHONPATH=operator $(VENV)/lint-imports
 	$(VENV)/python -m holdfast.api.crd --check
 	$(VENV)/python -m deploy.chart check
 	$(VENV)/pytest -q tests/unit/guards
