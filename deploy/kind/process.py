@@ -112,7 +112,15 @@ class ProcessRecord:
 
     @classmethod
     def of(cls, pid: int, marker: str) -> "ProcessRecord":
-        """Describe the running process ``pid``."""
+        """Describe the running process ``pid``.
+
+        A program that was started this instant has no command line yet: the kernel lets its parent go on before it
+        has set one. It gets a second.
+        """
+        for _ in range(100):
+            if marker in _command_line(pid) or _start_ticks(pid) is None:
+                break
+            time.sleep(0.01)
         return cls(pid, _start_ticks(pid) or 0, marker)
 
     def write(self, path: Path) -> None:
