@@ -1,0 +1,253 @@
+"""A plan is carried out in its order, as far as it goes, and what the server says comes back as facts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from holdfast.cluster.apply import Applier, ApplyResult
+from holdfast.cluster.client import ApiClient, LeadershipLost
+from holdfast.cluster.events import QUIET_S, EventRecorder, Owner
+from holdfast.cluster.expectations import Expectations
+from holdfast.planning.plan import (
+    PODS,
+    SERVICES,
+    TRAINING_JOBS,
+    Create,
+    Delete,
+    DryRun,
+    EventNote,
+    Patch,
+    Plan,
+    StatusWrite,
+)
+from holdfast.seams import ApiError
+from tests.support.apiserver import MemoryApiServer
+from tests.support.apiserver_faults import matching
+from tests.support.apiserver_paths import ResourceInfo
+from tests.support.clock import SeededRandom, SeededSpawner, VirtualClock, run_until
+from tests.support.reflecting import pod
+
+
+class Bench:
+    """An applier on an API server that holds one job."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.spawner = SeededSpawner()
+        self.server = MemoryApiServer(self.clock, self.spawner)
+        self.leads = True
+        client = ApiClient(self.server, self.clock, SeededRandom(), gate=self._gate)
+        self.expectations = Expectations(self.clock, lambda *place: None, (PODS,))
+        recorder = EventRecorder(client, self.clock, controller="holdfast.dev/operator", instance="op-0")
+        self.applier = Applier(client, self.expectations, recorder, self.clock, self.spawner)
+        self.job = self.server.put("trainingjobs", {"metadata": {"name": "j", "namespace": "ns"}, "spec": {}})
+        self.owner = Owner(TRAINING_JOBS, "ns", "j", self.job["metadata"]["uid"])
+
+    async def apply(self, plan: Plan) -> ApplyResult:
+        task = self.spawner.spawn(self.applier.apply(plan, self.owner), name="apply")
+        await run_until(self.clock, task.done, limit_s=60)
+        return task.result()
+
+    def status(self, wanted: dict[str, Any], observed: dict[str, Any] | None = None) -> StatusWrite:
+        version = self.job["metadata"]["resourceVersion"]
+        return StatusWrite(TRAINING_JOBS, "ns", "j", version, observed or {}, wanted)
+
+    def held(self) -> dict[str, Any]:
+        found = self.server.find("trainingjobs", "ns", "j")
+        assert found is not None
+        status: dict[str, Any] = found.get("status", {})
+        return status
+
+    def create(self, name: str) -> Create:
+        return Create(PODS, pod(name, owner=self.owner.uid))
+
+    def _gate(self) -> None:
+        if not self.leads:
+            raise LeadershipLost("not the leader")
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    made = Bench()
+    yield made
+    await made.spawner.stop()
+
+
+async def test_the_order_of_a_whole_plan(bench: Bench) -> None:
+    old = bench.server.put("pods", pod("old", owner=bench.owner.uid))
+    bench.server.put("services", {"metadata": {"name": "s", "namespace": "ns"}, "spec": {"selector": {"a": "1"}}})
+    bench.server.requests.clear()
+    plan = Plan(
+        write_ahead=bench.status({"attempt": 2}),
+        dry_run=DryRun(PODS, pod("probe"), "7"),
+        actions=(
+            Delete(PODS, "ns", "old", old["metadata"]["uid"]),
+            Patch(SERVICES, "ns", "s", {"spec": {"selector": {"a": "2"}}}),
+            bench.create("new"),
+        ),
+        status=bench.status({"attempt": 2, "phase": "Starting"}),
+        events=(EventNote("Normal", "Started", "It begins."),),
+    )
+    result = await bench.apply(plan)
+    assert result.complete
+    assert [method for method, _ in bench.server.requests] == [
+        "PATCH", "POST", "DELETE", "PATCH", "POST", "PATCH", "POST"
+    ]  # fmt: skip
+    assert bench.held() == {"attempt": 2, "phase": "Starting"}
+    assert [item["metadata"]["name"] for item in bench.server.all("pods")] == ["new"]
+    assert result.dry_run is not None
+    assert result.dry_run.accepted
+    assert result.dry_run.key == "7"
+    event = bench.server.all("events")[0]
+    assert event["regarding"]["uid"] == bench.owner.uid
+    assert (event["reason"], event["note"], event["reportingInstance"]) == ("Started", "It begins.", "op-0")
+
+
+async def test_a_write_ahead_from_an_old_view_ends_the_pass_before_anything_else(bench: Bench) -> None:
+    bench.server.merge("trainingjobs", "ns", "j", {"status": {"attempt": 5}}, status=True)
+    result = await bench.apply(Plan(write_ahead=bench.status({"attempt": 2}), actions=(bench.create("a"),)))
+    assert result.conflict
+    assert bench.server.all("pods") == []
+    assert bench.held() == {"attempt": 5}
+
+
+async def test_nothing_is_written_where_nothing_differs(bench: Bench) -> None:
+    same = {"phase": "Running", "list": [{"a": 1}], "deep": {"x": 1}}
+    wanted = {"phase": "Running", "list": [{"a": 1, "gone": None}], "deep": {"x": 1, "y": None}, "none": None}
+    result = await bench.apply(Plan(status=bench.status(wanted, same)))
+    assert result.complete
+    assert result.writes == 0
+    assert bench.server.requests == []
+
+
+async def test_a_status_loses_keys_that_are_wanted_no_more(bench: Bench) -> None:
+    bench.job = bench.server.merge("trainingjobs", "ns", "j", {"status": {"a": 1, "b": {"c": 1, "d": 2}}}, status=True)
+    await bench.apply(Plan(status=bench.status({"b": {"d": 2}}, bench.held())))
+    assert bench.held() == {"b": {"d": 2}}
+
+
+async def test_creates_are_side_by_side_and_bounded(bench: Bench) -> None:
+    running = peak = 0
+
+    def latency(method: str, path: str) -> float:
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
+        return 1.0
+
+    bench.server.faults.latency = latency
+    bench.server.store.listeners.append(lambda change: _decrement())
+
+    def _decrement() -> None:
+        nonlocal running
+        running -= 1
+
+    names = [f"p-{number:03}" for number in range(100)]
+    result = await bench.apply(Plan(actions=tuple(bench.create(name) for name in names)))
+    assert result.complete
+    assert len(bench.server.all("pods")) == 100
+    assert 16 < peak <= 32
+    assert bench.clock.elapsed < 10
+
+
+async def test_refusals_come_back_and_stop_the_flood(bench: Bench) -> None:
+    def deny(info: ResourceInfo, document: dict[str, Any]) -> ApiError | None:
+        return ApiError(403, "Forbidden", "exceeded quota: pods") if info.plural == "pods" else None
+
+    bench.server.store.deny = deny
+    creates = tuple(bench.create(f"p-{number}") for number in range(200))
+    result = await bench.apply(Plan(actions=creates, status=bench.status({"phase": "Pending"})))
+    assert 0 < len(result.refusals) <= 8, "the first batch tells enough"
+    first = result.refusals[0]
+    assert (first.resource, first.name, first.code, first.reason) == (PODS, "p-0", 403, "Forbidden")
+    assert "exceeded quota" in first.message
+    assert not result.failures
+    assert bench.held() == {"phase": "Pending"}, "the status is written all the same"
+    assert bench.expectations.wait_s(bench.owner.uid) == 0
+
+
+async def test_a_name_that_another_holds_is_a_refusal_of_its_own(bench: Bench) -> None:
+    bench.server.put("pods", pod("a", owner="a-former-job"))
+    result = await bench.apply(Plan(actions=(bench.create("a"),)))
+    assert [(item.code, item.reason) for item in result.refusals] == [(409, "NameTaken")]
+
+
+async def test_a_refused_dry_run_is_an_answer_and_an_unanswered_one_is_none(bench: Bench) -> None:
+    question = DryRun(PODS, pod("probe"), "3")
+    bench.server.faults.refuse(matching("POST"), ApiError(422, "Invalid", "spec.containers[0].imag: unknown field"))
+    result = await bench.apply(Plan(dry_run=question))
+    assert result.dry_run is not None
+    assert (result.dry_run.code, result.dry_run.key) == (422, "3")
+    assert "imag" in result.dry_run.message
+    bench.server.faults.refuse(matching("POST"), ApiError(503, "Busy", ""), times=99)
+    result = await bench.apply(Plan(dry_run=question))
+    assert result.dry_run is None
+    assert result.failures
+
+
+async def test_trouble_on_the_way_leaves_later_actions_for_the_next_pass(bench: Bench) -> None:
+    old = bench.server.put("pods", pod("old"))
+    bench.server.faults.refuse(matching("DELETE"), ApiError(500, "Internal", "etcd"), times=99)
+    actions = (Delete(PODS, "ns", "old", old["metadata"]["uid"]), bench.create("new"))
+    result = await bench.apply(Plan(actions=actions, status=bench.status({"phase": "Stopping"})))
+    assert result.failures
+    assert [item["metadata"]["name"] for item in bench.server.all("pods")] == ["old"]
+    assert bench.held() == {"phase": "Stopping"}
+
+
+async def test_what_is_gone_already_counts_as_deleted(bench: Bench) -> None:
+    bench.server.put("pods", pod("a"))
+    actions = (Delete(PODS, "ns", "a", "of-an-older-one"), Delete(PODS, "ns", "b", "u"))
+    result = await bench.apply(Plan(actions=actions))
+    assert result.complete
+    assert result.writes == 0
+    assert len(bench.server.all("pods")) == 1
+
+
+async def test_a_patch_of_an_old_version_ends_the_pass(bench: Bench) -> None:
+    bench.server.put("services", {"metadata": {"name": "s", "namespace": "ns"}, "spec": {}})
+    patch = Patch(SERVICES, "ns", "s", {"metadata": {"resourceVersion": "1"}, "spec": {"selector": {"a": "2"}}})
+    result = await bench.apply(Plan(actions=(patch, bench.create("a")), status=bench.status({"phase": "Running"})))
+    assert result.conflict
+    assert bench.server.all("pods") == []
+    assert bench.held() == {}
+
+
+async def test_a_create_without_an_answer_stays_expected(bench: Bench) -> None:
+    bench.server.faults.lose_answer(matching("POST"), times=99)
+    bench.server.faults.refuse(matching("GET"), ApiError(0, "Unreachable", ""), times=99)
+    result = await bench.apply(Plan(actions=(bench.create("a"),)))
+    assert result.failures
+    assert len(bench.server.all("pods")) == 1
+    assert bench.expectations.wait_s(bench.owner.uid) > 0
+
+
+async def test_an_owner_that_is_gone_is_not_an_error(bench: Bench) -> None:
+    bench.server.remove("trainingjobs", "ns", "j")
+    result = await bench.apply(Plan(status=bench.status({"phase": "Running"}), events=(EventNote("Normal", "A", "b"),)))
+    assert result.gone
+    assert not result.failures
+    assert bench.server.all("events") == []
+
+
+async def test_events_are_not_repeated_for_ten_minutes_and_never_in_the_way(bench: Bench) -> None:
+    plan = Plan(events=(EventNote("Warning", "Stuck", "Still waiting."),))
+    for _ in range(3):
+        await bench.apply(plan)
+    assert len(bench.server.all("events")) == 1
+    await bench.clock.advance(QUIET_S)
+    bench.server.faults.refuse(matching("POST", "/events"), ApiError(403, "Forbidden", "no events here"))
+    assert (await bench.apply(plan)).complete
+    await bench.clock.advance(QUIET_S)
+    await bench.apply(plan)
+    assert len(bench.server.all("events")) == 2
+
+
+async def test_a_replica_that_does_not_lead_changes_nothing(bench: Bench) -> None:
+    bench.leads = False
+    with pytest.raises(LeadershipLost):
+        await bench.apply(Plan(actions=(bench.create("a"), bench.create("b"))))
+    assert bench.server.all("pods") == []
