@@ -82,12 +82,23 @@ def delete(pod: Pod, grace_s: int | None) -> Delete:
 
 
 def shorten(observed: Observed, pod: Pod) -> tuple[Action, ...]:
-    """Return the second delete for a pod that is being deleted and has nothing left to upload, once."""
+    """Return the second delete for a pod that is being deleted and has nothing left to upload, once.
+
+    Where the trainer has not begun there is nothing either; a restore step that was told to end before it could listen
+    would sit out the whole grace period.
+    """
     grace = pod.metadata.deletion_grace_period_seconds
     if not pod.deleting or grace is None or grace <= FLUSHED_GRACE_S:
         return ()
     received = observed.reports.get(pod.metadata.uid)
-    return (delete(pod, FLUSHED_GRACE_S),) if received and _flushed(received.report) else ()
+    done = _not_begun(pod) or (received is not None and _flushed(received.report))
+    return (delete(pod, FLUSHED_GRACE_S),) if done else ()
+
+
+def _not_begun(pod: Pod) -> bool:
+    """Say whether the kubelet reports that restore was started and the trainer was not."""
+    trainer = pod.container(names.TRAINER)
+    return bool(pod.container(names.RESTORE_CONTAINER) and trainer and trainer.state.waiting)
 
 
 def _flushed(report: Report) -> bool:

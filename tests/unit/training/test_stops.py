@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.api import labels as names
 from holdfast.planning.observed import CustomObject
 from holdfast.planning.plan import PODS, Delete
 from holdfast.training.plan import plan
@@ -104,6 +105,17 @@ def test_a_deleted_pod_with_nothing_left_to_upload_is_let_go() -> None:
     assert not busy.actions
     shortened = b.running(0, deleting=b.NOW, grace=10)
     assert not plan(b.observed(None, shortened, reports=(flushed,)), b.NOW).actions, "once is enough"
+
+
+def test_a_deleted_pod_whose_trainer_has_not_begun_is_let_go() -> None:
+    statuses: dict[str, Any] = {
+        "initContainerStatuses": [b.container(names.RESTORE_CONTAINER, running={"startedAt": b.stamp(b.NOW)})],
+        "containerStatuses": [b.container("trainer", waiting={"reason": "PodInitializing"})],
+    }
+    going = b.pod(0, deleting=b.NOW + timedelta(seconds=600), grace=600, **statuses)
+    assert plan(b.observed(None, going), b.NOW).actions == (Delete(PODS, "team", "digits-0-0-1", "pod-0-1-1", 10),)
+    begun = b.running(0, deleting=b.NOW + timedelta(seconds=600), grace=600)
+    assert not plan(b.observed(None, begun), b.NOW).actions
 
 
 def test_an_ended_pod_whose_node_is_gone_is_removed_by_force() -> None:
