@@ -159,11 +159,13 @@ class Keeper:
         self._flushes += 1
         self._backlog.hurry = True
         self._phase = "Flushing"
+        done = False
         try:
             while True:
                 changed = await self.tick()
                 clean = self._store_state.ready and (self._recovered or self._commits is None)
-                if self._fenced is not None or (clean and not self._backlog and not changed):
+                done = self._fenced is not None or (clean and not self._backlog and not changed)
+                if done:
                     return True
                 if self._clock.monotonic() >= end:
                     return False
@@ -172,7 +174,7 @@ class Keeper:
         finally:
             self._flushes -= 1
             self._backlog.hurry = self._flushes > 0
-            self._phase = "Flushed"
+            self._phase = "Flushed" if done else "Watching"
 
     async def finish(self, limit_s: float | None = None) -> Outcome:
         """Flush at the end of the pod and return what remains of this sidecar. Never waits for other slots."""

@@ -64,6 +64,8 @@ class Commander:
 
     async def _checkpoint(self, command: wire.Command) -> bool:
         end = self._end(command)
+        # What is complete by now is old, even where no look has found it yet.
+        await self._keeper.look()
         before = self._keeper.state.last_complete
         asked = self._ask(command) > 0
         try:
@@ -83,6 +85,7 @@ class Commander:
     async def _drain(self, command: wire.Command) -> bool:
         """Drain; not done where something complete could not be sent in time, so that it is begun again."""
         end = self._end(command)
+        await self._keeper.look()
         before = self._keeper.state.last_complete
         try:
             if self._ask(command) > 0:

@@ -72,7 +72,7 @@ async def run(environment: Environment, store: ObjectStore, seams: Seams, stop: 
             await seams.spawner.blocking(lambda: leave(environment.termination_log, outcome))
     finally:
         await socket.close()
-    log.info("finished", extra={"kind": outcome.kind, "committed": outcome.committed, "message_": outcome.message})
+    log.info("finished", extra={"kind": outcome.kind, "committed": outcome.committed, "detail": outcome.message})
     return 0
 
 
