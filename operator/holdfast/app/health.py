@@ -35,7 +35,7 @@ class HealthServer:
         self.port = 0
 
     async def start(self, port: int) -> None:
-        """Listen on all addresses; `port` 0 takes a free one and tells it in `port`."""
+        """Listen on all addresses; `port` 0 takes a free one of IPv4 and tells it in `port`."""
         app = web.Application()
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
@@ -45,7 +45,8 @@ class HealthServer:
         await self._runner.setup()
         site = web.TCPSite(self._runner, port=port)
         await site.start()
-        self.port = self._runner.addresses[0][1]
+        # With port 0 each address family gets a port of its own.
+        self.port = next(address[1] for address in sorted(self._runner.addresses, key=lambda item: ":" in item[0]))
 
     async def stop(self) -> None:
         """Stop listening."""

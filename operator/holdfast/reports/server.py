@@ -84,14 +84,15 @@ class ReportServer:
         return self._runner is not None
 
     async def start(self, port: int, tls: ssl.SSLContext) -> None:
-        """Listen on all addresses; `port` 0 takes a free one and tells it in `port`."""
+        """Listen on all addresses; `port` 0 takes a free one of IPv4 and tells it in `port`."""
         app = web.Application(client_max_size=BODY_LIMIT)
         app.router.add_post(REPORT_PATH, self._handle)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await runner.setup()
         site = web.TCPSite(runner, port=port, ssl_context=tls)
         await site.start()
-        self.port = runner.addresses[0][1]
+        # With port 0 each address family gets a port of its own.
+        self.port = next(address[1] for address in sorted(runner.addresses, key=lambda item: ":" in item[0]))
         self._runner = runner
 
     async def stop(self) -> None:
