@@ -39,7 +39,9 @@ def install(kube: Kube) -> None:
         for name in ("storage", "bucket"):
             kube.apply(_render(name))
         for namespace, name in _DEPLOYMENTS:
-            kube.kubectl("-n", namespace, "rollout", "status", f"deployment/{name}", "--timeout=90s", timeout_s=95)
+            # Available, not complete: one of CoreDNS's two pods will do.
+            wanted = ("--for=condition=Available", f"deployment/{name}", "--timeout=90s")
+            kube.kubectl("-n", namespace, "wait", *wanted, timeout_s=95)
         create_bucket(bucket_url(kube), BUCKET_NAME)
 
 

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from deploy.kind import addons, diagnosis, gotools, hostdeps, names, nodes, provider, state
+from deploy.kind import addons, diagnosis, gotools, hostdeps, nodes, provider, state
 from deploy.kind.console import Problem, say, step
 from deploy.kind.digests import locked
 from deploy.kind.engine import addresses
@@ -128,8 +128,6 @@ def _furnish(kube: Kube) -> None:
     nodes.wait_ready(kube)
     route_pods(kube.provider.network_pid(), nodes.pod_subnets(kube))
     nodes.dress(kube, kube.nodes())
-    if kube.provider.name == "offline":
-        names.refuse_outside_names(kube)
     addons.install(kube)
 
 

@@ -16,7 +16,7 @@ from deploy.kind.engine.addresses import Addresses
 from deploy.kind.engine.link import link_names
 from deploy.kind.kindconfig import SHARED_IN_NODE, node_names, render
 from deploy.kind.nodes import labels_of
-from deploy.kind.paths import MANIFESTS, Cache
+from deploy.kind.paths import MANIFESTS, NODE, Cache
 from deploy.kind.state import State, free_slot, known_clusters
 
 
@@ -122,6 +122,19 @@ def test_manifests_are_sound_and_pull_nothing(name: str) -> None:
         pod = one["spec"]["template"]["spec"]
         assert pod["nodeSelector"] == {"node-role.kubernetes.io/control-plane": ""}
         assert all(container["imagePullPolicy"] == "Never" for container in pod["containers"])
+
+
+def test_outside_names_are_refused_in_a_block_of_their_own() -> None:
+    manifest = yaml.safe_load((NODE / "files/kind/manifests/default-storage.yaml").read_text())
+    assert (manifest["kind"], manifest["metadata"]["name"]) == ("ConfigMap", "coredns")
+    cluster, outside = manifest["data"]["Corefile"].split("\n}\n", 1)
+    assert cluster.startswith("cluster.local:53 ")
+    assert "kubernetes cluster.local" in cluster
+    # CoreDNS asks `template` before `kubernetes` where it finds both in one block.
+    assert "template" not in cluster
+    assert outside.startswith(".:53 {\n")
+    assert "rcode NXDOMAIN" in outside
+    assert "forward" not in manifest["data"]["Corefile"]
 
 
 def test_a_socket_path_that_does_not_fit_is_refused(tmp_path: Path) -> None:
