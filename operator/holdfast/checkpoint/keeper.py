@@ -13,7 +13,7 @@ import contextlib
 from pathlib import Path
 from typing import Final
 
-from holdfast.api.wire import Health, Outcome, Phase, SidecarConfig, StoreState
+from holdfast.api.wire import Outcome, Phase, SidecarConfig, StoreState
 from holdfast.checkpoint import runs
 from holdfast.checkpoint.backlog import Backlog
 from holdfast.checkpoint.commit import Fenced
@@ -24,6 +24,7 @@ from holdfast.checkpoint.gang import takes_part
 from holdfast.checkpoint.journal import Journal
 from holdfast.checkpoint.manifests import ManifestError
 from holdfast.checkpoint.pin import Pin, pin, recover
+from holdfast.checkpoint.problems import Problems
 from holdfast.checkpoint.run_commits import RunCommits
 from holdfast.checkpoint.state import EngineState
 from holdfast.checkpoint.store.retrying import SHORT, PatientStore, Retrier, trouble
@@ -56,9 +57,7 @@ class Keeper:
         self._commits: RunCommits | None = None
         self._recovered = False
         self._given_up: set[int] = set()
-        self._refused: dict[int, str] = {}
-        self._volume_problem = ""
-        self._commit_problem = ""
+        self._problems = Problems()
         self._store_state = StoreState()
         self._fenced: Outcome | None = None
         self._newest_seen: int | None = None
@@ -79,7 +78,7 @@ class Keeper:
         return EngineState(
             phase=self._phase,
             store=store,
-            health=self._health(),
+            health=self._problems.health(commits.written if commits else set(), self._watch.health),
             run=run.run if run and run.run else None,
             round=run.round if run else None,
             restored_step=restored.step if restored else None,
@@ -141,15 +140,15 @@ class Keeper:
                 await self._stop(fenced.newer)
                 return True
             except ManifestError as error:
-                self._commit_problem = str(error)
+                self._problems.commit = str(error)
                 return False
             except StoreError as error:
                 self._store_state = trouble(error)
                 return False
             except OSError as error:
-                self._volume_problem = str(error)
+                self._problems.volume = str(error)
                 return False
-            self._commit_problem = self._volume_problem = ""
+            self._problems.commit = self._problems.volume = ""
             self._store_state = StoreState()
             return changed
 
@@ -230,7 +229,7 @@ class Keeper:
         if commits is None or self._fenced is not None or step in self._backlog:
             return False
         restored = self._run.restored if self._run else None
-        if step in self._given_up or step in self._refused or (restored is not None and restored.step == step):
+        if step in self._given_up or step in self._problems.refused or (restored is not None and restored.step == step):
             return False
         return step not in commits.written and (commits.committed is None or step > commits.committed)
 
@@ -243,11 +242,11 @@ class Keeper:
             return False
         except Unsupported as error:
             self._see(found.step)
-            self._refused[found.step] = str(error)
+            self._problems.refused[found.step] = str(error)
             return True
         except OSError as error:
             self._see(found.step)
-            self._volume_problem = f"step {found.step} cannot be held: {error}"
+            self._problems.volume = f"step {found.step} cannot be held: {error}"
             return False
         self._backlog.add(held)
         self._see(found.step)
@@ -268,9 +267,9 @@ class Keeper:
             return True
         except (TornRead, FileNotFoundError):
             # What is held is not what was complete: the next look holds what is there then.
-            pass
+            self._problems.torn(step)
         except Unsupported as error:
-            self._refused[step] = str(error)
+            self._problems.refused[step] = str(error)
         finally:
             self._sent = 0
         await self._let_go(self._backlog.take(step))
@@ -290,17 +289,6 @@ class Keeper:
         journal = Journal(self._volume.journal, self._run.run if self._run else 0, held.record.step)
         await self._spawner.blocking(held.release)
         await self._spawner.blocking(journal.discard)
-
-    def _health(self) -> Health:
-        """Return the worst that is known: what keeps checkpoints from being committed comes first."""
-        if self._commit_problem:
-            return Health(healthy=False, reason="CommitBlocked", message=self._commit_problem)
-        if self._volume_problem:
-            return Health(healthy=False, reason="VolumeUnusable", message=self._volume_problem)
-        if self._refused:
-            step = max(self._refused)
-            return Health(healthy=False, reason="UnsupportedFile", message=f"step {step}: {self._refused[step]}")
-        return self._watch.health
 
     async def _stop(self, newer: int) -> None:
         """A newer run exists: write nothing any more, and remember which it is."""

@@ -8,7 +8,7 @@ finds the rest, because a step older than all kept ones that has no commit is a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from holdfast.checkpoint import layout, survey
 from holdfast.checkpoint.chain import walk
@@ -20,18 +20,22 @@ from holdfast.seams import ObjectInfo, ObjectStore
 FEWEST_KEPT = 2
 
 
-async def retain(store: ObjectStore, run: int, keep_last: int) -> tuple[CommitRef, ...]:
+async def retain(
+    store: ObjectStore, run: int, keep_last: int, fence: Callable[[], Awaitable[None]]
+) -> tuple[CommitRef, ...]:
     """Delete the commits beyond the `keep_last` newest of the chain, and remainders. Return what was deleted.
 
-    The caller holds an own commit of `run` and has read the fence after it.
+    The caller holds an own commit of `run`. `fence` raises where a newer run exists; it is read before each step goes.
     """
     seen = await survey.take(store)
     commits = (await walk(store, seen, run)).commits
     kept = set(commits[: max(FEWEST_KEPT, keep_last)]) | await _named(store, seen, run)
     doomed = tuple(ref for ref in commits if ref not in kept)
     for ref in doomed:
+        await fence()
         await _delete_step(store, seen.runs[ref.run].steps[ref.step])
     for objects in _remainders(seen, run, [ref.step for ref in commits if ref.run == run and ref in kept]):
+        await fence()
         await _delete_step(store, objects)
     return doomed
 

@@ -114,7 +114,7 @@ class RunCommits:
         if not found.own or problems:
             return
         try:
-            deleted = await retain(self._store, self._run, self._config.keep_last)
+            deleted = await retain(self._store, self._run, self._config.keep_last, self.require_newest)
         except StoreError as error:
             # The next commit tries again; nothing was lost.
             self.retention_problem = str(error)

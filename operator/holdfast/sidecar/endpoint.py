@@ -37,12 +37,19 @@ class Endpoint:
         self._token_path = token_path
         self._spawner = spawner
         self._tls: ssl.SSLContext | None = None
+        self._unusable = ""
         if self._service.scheme == "https":
-            self._tls = ssl.create_default_context(cadata=ca_pem or None)
+            try:
+                self._tls = ssl.create_default_context(cadata=ca_pem or None)
+            except (ssl.SSLError, ValueError) as error:
+                # The data path goes on without reports.
+                self._unusable = f"the operator's certificate authority in {wire.CA_VARIABLE} is unreadable: {error}"
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, report: wire.Report, wait_s: float = 0.0) -> wire.Answer:
         """Send a report; `wait_s` > 0 lets the operator hold the answer that long. Raises `ReportFailed`."""
+        if self._unusable:
+            raise ReportFailed(self._unusable)
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {await self._token()}"}
         if wait_s > 0:
             headers[WAIT_HEADER] = f"{wait_s:g}"

@@ -93,6 +93,30 @@ async def test_a_file_that_is_written_in_place_while_it_is_sent_is_never_committ
     assert data_of(gang, 100) == array.read_bytes() != torn[0]
 
 
+async def test_a_step_that_never_stops_changing_is_named_and_never_committed(tmp_path: Path) -> None:
+    gang = await started(tmp_path)
+    gang.save(100)
+    array = gang.data("0-0") / "100" / "state" / "d" / "array"
+    writing = True
+
+    async def after(verb: str, name: str) -> None:
+        if name.endswith("state/d/array") and writing:
+            with array.open("ab") as file:
+                file.write(b"more")
+
+    gang.stores["0-0"].faults = Hook(on_after=after)
+    for _ in range(4):
+        await gang.run(gang.keepers["0-0"].tick())
+    state = gang.keepers["0-0"].state
+    assert (state.health.reason, state.part_written, state.last_complete) == ("CheckpointChanges", None, 100)
+    assert gang.bucket.names("runs/", "parts/0-0.json") == []
+    writing = False
+    await gang.settle()
+    assert gang.keepers["0-0"].state.committed == 100
+    assert gang.keepers["0-0"].state.health.healthy
+    assert data_of(gang, 100) == array.read_bytes()
+
+
 async def test_a_step_that_is_written_anew_between_two_lives_is_sent_as_it_is_now(tmp_path: Path) -> None:
     gang = await started(tmp_path)
     gang.save(100, size=400_000)
@@ -310,3 +334,19 @@ async def test_a_keeper_without_a_restore_refuses(tmp_path: Path) -> None:
     gang.begin(1)
     with pytest.raises(NotRestored, match="holdfast-restore must run before"):
         await gang.run(gang.keeper("0-0").tick())
+
+
+async def test_a_part_of_an_earlier_life_is_committed_by_the_next(tmp_path: Path) -> None:
+    gang = await started(tmp_path)
+    gang.save(100)
+
+    async def before(verb: str, name: str) -> None:
+        if name == layout.commit(1, 100):
+            raise StoreUnavailable("away")
+
+    gang.stores["0-0"].faults = Hook(on_before=before)
+    await gang.run(gang.keepers["0-0"].tick())
+    shutil.rmtree(gang.data("0-0") / "100")
+    reborn = gang.keeper("0-0")
+    outcome = await gang.run(reborn.finish())
+    assert (outcome.kind, outcome.part_written, outcome.committed) == ("Finished", 100, 100)

@@ -156,6 +156,13 @@ async def test_a_missing_token_is_a_failure(replicas: list[Replica], tmp_path: P
     await made.close()
 
 
+async def test_an_unreadable_authority_stops_the_reports_and_nothing_else(tmp_path: Path) -> None:
+    made = Endpoint("https://localhost:1", "no certificate at all", tmp_path / "token", TaskSpawner())
+    with pytest.raises(ReportFailed, match="HOLDFAST_CA_PEM is unreadable"):
+        await made.post(REPORT)
+    await made.close()
+
+
 class Recorder(Endpoint):
     """An operator at virtual time: keeps when what arrived, and answers as it is told."""
 

@@ -1,0 +1,48 @@
+"""What keeps checkpoints from being committed, gathered while the engine works and told as one state of health."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Set
+from typing import Final
+
+from holdfast.api.wire import Health
+
+# A step that was found changed this often is not one that was just caught at a bad moment.
+_TORN_OFTEN: Final = 3
+
+
+class Problems:
+    """The problems of one slot. `volume` and `commit` are empty while there is none."""
+
+    def __init__(self) -> None:
+        self.volume = ""
+        self.commit = ""
+        self.refused: dict[int, str] = {}
+        self._torn: Counter[int] = Counter()
+
+    def torn(self, step: int) -> None:
+        """Take note that a step was not what had been found complete."""
+        self._torn[step] += 1
+
+    def health(self, written: Set[int], otherwise: Health) -> Health:
+        """Return the worst that is known; `written` are the steps that have arrived after all."""
+        if self.commit:
+            return _unhealthy("CommitBlocked", self.commit)
+        if self.volume:
+            return _unhealthy("VolumeUnusable", self.volume)
+        if self.refused:
+            step = max(self.refused)
+            return _unhealthy("UnsupportedFile", f"step {step}: {self.refused[step]}")
+        changing = [step for step, times in self._torn.items() if times >= _TORN_OFTEN and step not in written]
+        if changing:
+            return _unhealthy(
+                "CheckpointChanges",
+                f"step {max(changing)} is written to after it was complete, so it cannot be committed: write all files "
+                "before the step is renamed, marked or declared complete",
+            )
+        return otherwise
+
+
+def _unhealthy(reason: str, message: str) -> Health:
+    return Health(healthy=False, reason=reason, message=message)
