@@ -1,0 +1,213 @@
+"""The operator as a process of its own, Kopf included, against the API server in memory over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from holdfast.app.handlers import FINALIZER
+from holdfast.seams.real import SystemClock, TaskSpawner
+from tests.support.apiserver import MemoryApiServer
+from tests.support.apiserver_http import HttpApiServer
+from tests.support.apiserver_store import Document
+
+JOB: Document = {
+    "metadata": {"name": "j", "namespace": "ns"},
+    "spec": {
+        "accelerator": {"cpu": {"workers": 2}},
+        "template": {"spec": {"containers": [{"name": "trainer", "image": "busybox"}]}},
+    },
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def until(predicate: Callable[[], bool], within_s: float = 30) -> None:
+    async with asyncio.timeout(within_s):
+        for _ in iter(predicate, True):
+            await asyncio.sleep(0.02)
+
+
+@dataclass
+class Operator:
+    """One process, its log lines and its ports."""
+
+    process: asyncio.subprocess.Process
+    http_port: int
+    lines: list[Document] = field(default_factory=list)
+
+    async def read_log(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.lines.append(json.loads(line) if line.startswith(b"{") else {"event": "text", "text": line.decode()})
+
+    def events(self) -> list[str]:
+        return [str(line["event"]) for line in self.lines]
+
+    async def get(self, path: str) -> tuple[int, str]:
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self.http_port}{path}") as got:
+            return got.status, await got.text()
+
+    async def ready(self, within_s: float = 30) -> None:
+        """Wait until the process says that it is ready."""
+        async with asyncio.timeout(within_s):
+            while True:
+                with contextlib.suppress(aiohttp.ClientConnectorError):
+                    if (await self.get("/readyz"))[0] == 200:
+                        return
+                await asyncio.sleep(0.1)
+
+    async def stop(self, number: int = signal.SIGTERM) -> float:
+        began = SystemClock().monotonic()
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        await self.process.wait()
+        return SystemClock().monotonic() - began
+
+
+class House:
+    """The API server and the operators of one test."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.memory = MemoryApiServer(SystemClock(), TaskSpawner())
+        self.server = HttpApiServer(self.memory)
+        self.operators: list[Operator] = []
+        self.logs: list[asyncio.Task[None]] = []
+
+    async def start(self, name: str, **environment: str) -> Operator:
+        port = free_port()
+        settings = {
+            "KUBECONFIG": str(self.server.kubeconfig(self.directory)),
+            "HOLDFAST_NAMESPACE": "system",
+            "HOLDFAST_POD_NAME": name,
+            "HOLDFAST_POD_IP": "127.0.0.1",
+            "HOLDFAST_SIDECAR_IMAGE": "sidecar",
+            "HOLDFAST_HTTP_PORT": str(port),
+            "PYTHONPATH": "operator",
+            **environment,
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "holdfast.app.main", env={**os.environ, **settings}, stderr=asyncio.subprocess.PIPE
+        )
+        operator = Operator(process, port)
+        self.operators.append(operator)
+        self.logs.append(asyncio.ensure_future(operator.read_log()))
+        return operator
+
+    async def leading(self, operator: Operator) -> None:
+        await until(lambda: "engine.leads" in operator.events() or operator.process.returncode is not None)
+        assert operator.process.returncode is None, operator.lines
+
+    def kopf_requests(self) -> list[tuple[str, str]]:
+        return [(method, path) for agent, method, path in self.server.agents if "kopf" in agent]
+
+    async def close(self) -> None:
+        for operator in self.operators:
+            await operator.stop(signal.SIGKILL)
+        await asyncio.gather(*self.logs)
+        await self.server.stop()
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    made = House(tmp_path)
+    await made.server.start()
+    yield made
+    await made.close()
+
+
+async def test_it_starts_serves_and_stops(house: House) -> None:
+    job = {**JOB, "metadata": {**JOB["metadata"], "finalizers": [FINALIZER.replace("kopf", "somebody")]}}
+    house.memory.put("trainingjobs", job)
+    operator = await house.start("op-0")
+    await house.leading(operator)
+    await until(lambda: len(house.memory.all("pods")) == 2)
+    assert (await operator.get("/healthz"))[0] == 200
+    assert (await operator.get("/readyz"))[0] == 200
+    metrics = (await operator.get("/metrics"))[1]
+    assert "holdfast_leader 1.0" in metrics
+    assert 'holdfast_api_requests_total{code="200",verb="create"}' in metrics
+    state = json.loads((await operator.get("/debug/state"))[1])
+    assert state["leading"]
+    assert state["caches"]["pods"]["objects"] == 2
+    assert "trainingjobs/ns/j" in state["objects"]
+
+    took = await operator.stop()
+    assert operator.process.returncode == 0
+    assert took < 4, f"stopping took {took:.1f} s"
+    lease = house.memory.find("leases", "system", "holdfast-operator")
+    assert lease is not None
+    assert lease["spec"]["holderIdentity"] == "", "the next leader need not wait"
+    assert house.memory.all("trainingjobs")[0]["metadata"]["finalizers"] == job["metadata"]["finalizers"]
+
+
+async def test_kopf_wakes_and_writes_nothing(house: House) -> None:
+    operator = await house.start("op-0")
+    await house.leading(operator)
+    for number in range(5):
+        house.memory.put("trainingjobs", {**JOB, "metadata": {"name": f"j-{number}", "namespace": "ns"}})
+    await until(lambda: len(house.memory.all("pods")) == 10)
+    house.memory.remove("trainingjobs", "ns", "j-0")
+    await until(lambda: len(house.memory.all("pods")) == 8)
+    requests = house.kopf_requests()
+    assert requests, "Kopf took part at all"
+    assert {method for method, _ in requests} == {"GET"}
+    for job in house.memory.all("trainingjobs"):
+        assert "annotations" not in job["metadata"]
+        assert "finalizers" not in job["metadata"]
+
+
+async def test_a_leader_that_stops_hands_over_at_once(house: House) -> None:
+    first = await house.start("op-0")
+    await house.leading(first)
+    second = await house.start("op-1")
+    await second.ready()
+    assert "holdfast_leader 0.0" in (await second.get("/metrics"))[1]
+    await first.stop()
+    house.memory.put("trainingjobs", JOB)
+    await house.leading(second)
+    await until(lambda: len(house.memory.all("pods")) == 2)
+
+
+async def test_an_api_server_that_goes_away_is_waited_for(house: House) -> None:
+    operator = await house.start("op-0")
+    await house.leading(operator)
+    await house.server.stop()
+    await asyncio.sleep(2)
+    assert (await operator.get("/healthz"))[0] == 200, "starting anew would not bring the API server back"
+    await house.server.start()
+    house.memory.put("trainingjobs", JOB)
+    await until(lambda: len(house.memory.all("pods")) == 2, within_s=40)
+    assert operator.process.returncode is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"HOLDFAST_SIDECAR_IMAGE": ""}, "HOLDFAST_SIDECAR_IMAGE is not set"),
+        ({"KUBECONFIG": "/nowhere"}, "/nowhere is no kubeconfig"),
+    ],
+)
+async def test_wrong_settings_end_it_with_a_clear_word(house: House, environment: dict[str, str], message: str) -> None:
+    operator = await house.start("op-0", **environment)
+    assert await operator.process.wait() == 2
+    await house.logs[0]
+    assert message in operator.lines[-1]["text"]
+    assert "Traceback" not in str(operator.lines)
