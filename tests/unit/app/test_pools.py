@@ -1,0 +1,79 @@
+"""Occupancy follows every version of every pod, whatever the order."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.accelerators.tpu import ACCELERATOR_LABEL
+from holdfast.app.pools import PoolOccupancy
+from holdfast.app.watched import identify
+from holdfast.cluster.cache import Cache
+from holdfast.planning.observed import Metadata, Node, Pod, PodSpec, PodStatus
+from holdfast.training.placement import NODE_POOL
+
+A, B = ("ns", "a"), ("ns", "b")
+TPU = {ACCELERATOR_LABEL: "tpu-v6e-slice"}
+
+
+def nodes() -> Cache[Node]:
+    cache: Cache[Node] = Cache(identify)
+    cache.upsert(Node(metadata=Metadata(name="n-1", resource_version="1", labels={NODE_POOL: "pool-1"})))
+    cache.upsert(Node(metadata=Metadata(name="n-2", resource_version="1")))
+    return cache
+
+
+def pod(uid: str, *, node: str = "", pool: str = "", phase: str = "Running", tpu: bool = True) -> Pod:
+    selector = (TPU if tpu else {}) | ({NODE_POOL: pool} if pool else {})
+    return Pod(
+        metadata=Metadata(uid=uid),
+        spec=PodSpec(node_name=node, node_selector=selector),
+        status=PodStatus(phase=phase),
+    )
+
+
+def test_a_pool_is_occupied_for_others_from_the_pin_or_the_binding_on() -> None:
+    pools = PoolOccupancy(nodes())
+    pools.saw(A, pod("1"), gone=False)
+    assert pools.occupied_by_others(B) == frozenset()
+    pools.saw(A, pod("1", node="n-1"), gone=False)
+    assert pools.occupied_by_others(B) == {"pool-1"}
+    assert pools.occupied_by_others(A) == frozenset()
+    pools.saw(A, pod("2", pool="pool-2"), gone=False)
+    assert pools.occupied_by_others(B) == {"pool-1", "pool-2"}
+
+
+def test_it_is_free_when_the_last_pod_has_ended_or_gone() -> None:
+    pools = PoolOccupancy(nodes())
+    for uid in ("1", "2"):
+        pools.saw(A, pod(uid, node="n-1"), gone=False)
+    pools.saw(A, pod("1", node="n-1", phase="Failed"), gone=False)
+    assert pools.occupied_by_others(B) == {"pool-1"}
+    pools.saw(A, pod("2", node="n-1"), gone=True)
+    assert pools.occupied_by_others(B) == frozenset()
+
+
+def test_what_asks_for_no_accelerator_occupies_nothing() -> None:
+    pools = PoolOccupancy(nodes())
+    pools.saw(A, pod("1", node="n-1", tpu=False), gone=False)
+    pools.saw(A, pod("2", node="n-2"), gone=False)
+    pools.saw(A, pod("3", node="unknown"), gone=False)
+    assert pools.occupied_by_others(B) == frozenset()
+
+
+steps = st.tuples(
+    st.sampled_from([A, B]), st.sampled_from("123"), st.sampled_from(["", "n-1"]), st.booleans(), st.booleans()
+)
+
+
+@given(st.lists(steps, max_size=30))
+def test_the_count_always_equals_a_search(history: list[tuple[tuple[str, str], str, str, bool, bool]]) -> None:
+    pools = PoolOccupancy(nodes())
+    alive: dict[str, tuple[tuple[str, str], bool]] = {}
+    for key, number, node, ended, gone in history:
+        uid = f"{key[1]}{number}"
+        pools.saw(key, pod(uid, node=node, phase="Failed" if ended else "Running"), gone=gone)
+        alive[uid] = (key, bool(node) and not ended and not gone)
+    for asker, other in ((A, B), (B, A)):
+        held = any(key == other and holds for key, holds in alive.values())
+        assert pools.occupied_by_others(asker) == ({"pool-1"} if held else frozenset())
