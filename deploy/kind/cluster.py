@@ -3,14 +3,14 @@
 import shutil
 from pathlib import Path
 
-from deploy.kind import addons, diagnosis, gotools, hostdeps, nodes, provider, state
+from deploy.kind import addons, diagnosis, faults, gotools, hostdeps, nodes, provider, state
 from deploy.kind.console import Problem, say, step
 from deploy.kind.digests import locked
 from deploy.kind.engine import addresses
 from deploy.kind.engine.daemon import Engine
 from deploy.kind.engine.link import route_pods, unroute_pods
 from deploy.kind.kindconfig import SHARED_IN_NODE, render
-from deploy.kind.kube import Kube
+from deploy.kind.kube import Kube, is_ready
 from deploy.kind.paths import Cache
 from deploy.kind.process import Failed, succeeds
 from deploy.kind.provider import Provider
@@ -132,23 +132,31 @@ def _furnish(kube: Kube) -> None:
 
 
 def _still_whole(own: State, cache: Cache) -> Kube | None:
-    """The cluster if all its nodes run and answer; what else is missing is put back."""
+    """The cluster if its control plane answers, with whatever else is missing put back; else None."""
     if own.provider() == "offline" and not Engine(cache).answers():
         return None
     kube = attach(own.name, cache)
     try:
-        if kube.running() != sorted(kube.nodes()) or not kube.answers():
+        if kube.nodes()[0] not in kube.running() or not kube.answers():
             return None
-        if nodes.all_ready(kube):
-            found = {one["metadata"]["name"]: one for one in kube.get("nodes")["items"]}
-            bare = [node for node in kube.nodes()[1:] if not nodes.dressed(found[node])]
-            if not bare and addons.bucket_answers(addons.bucket_url(kube), addons.BUCKET_NAME):
-                return kube
-        _furnish(kube)
+        _bring_workers_back(kube)
+        found = {one["metadata"]["name"]: one for one in kube.get("nodes")["items"]}
+        bare = [node for node in kube.nodes()[1:] if not nodes.dressed(found[node])]
+        if bare or not addons.bucket_answers(addons.bucket_url(kube), addons.BUCKET_NAME):
+            _furnish(kube)
     except Problem as problem:
         say(str(problem))
         return None
     return kube
+
+
+def _bring_workers_back(kube: Kube) -> None:
+    """Bring back the workers that a test, or a killed run, left off or cut off."""
+    running = kube.running()
+    ready = {one["metadata"]["name"] for one in kube.get("nodes")["items"] if is_ready(one)}
+    for number, node in enumerate(kube.nodes()[1:], start=1):
+        if node not in running or node not in ready:
+            faults.bring_back(kube, number)
 
 
 def _remove(own: State, cache: Cache) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from deploy.kind.console import Problem, say
 from deploy.kind.kube import Kube
-from deploy.kind.process import succeeds
 
 _WIDTH = 200
 
@@ -23,15 +22,21 @@ def explain(kube: Kube, logs: Path) -> None:
         for unit in ("kubelet", "containerd"):
             journal = ("exec", node, "journalctl", "--no-pager", "-n", "25", "-u", unit)
             _show(f"{node}: {unit}", partial(kube.docker, *journal, timeout_s=20))
-    if export(kube, logs):
-        say(f"all logs: {logs}")
+    try:
+        export(kube, logs)
+    except Problem as problem:
+        say(str(problem))
+    say(f"all logs: {logs}")
 
 
-def export(kube: Kube, folder: Path) -> bool:
-    """``kind export logs`` into ``folder``; whether it worked."""
+def export(kube: Kube, folder: Path) -> None:
+    """``kind export logs`` into ``folder``.
+
+    Raises:
+        Problem: with what could not be had; the rest is in the folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    argv = ["kind", "export", "logs", str(folder), "--name", kube.state.name]
-    return succeeds(argv, timeout_s=120, env=kube.environment())
+    kube.kind("export", "logs", folder.resolve(), timeout_s=120)
 
 
 def _show(title: str, ask: Callable[[], str]) -> None:

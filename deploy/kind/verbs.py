@@ -133,9 +133,7 @@ def _bucket_url(parsed: argparse.Namespace) -> int:
 
 
 def _logs(parsed: argparse.Namespace) -> int:
-    kube = cluster.attach(parsed.name, cache())
-    if not diagnosis.export(kube, parsed.folder):
-        raise Problem(f"kind export logs failed; what it got is in {parsed.folder}")
+    diagnosis.export(cluster.attach(parsed.name, cache()), parsed.folder)
     print(parsed.folder)
     return 0
 
