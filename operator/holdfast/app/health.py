@@ -14,6 +14,7 @@ from aiohttp import web
 
 from holdfast.app.engine import Engine
 from holdfast.app.metrics import Metrics
+from holdfast.reports.service import ReportService
 
 SILENT_S = 600.0
 STUCK_S = 300.0
@@ -22,14 +23,12 @@ State = Mapping[str, object]
 
 
 class HealthServer:
-    """Serves health, metrics and a look inside. `reports_up` says whether the report endpoint listens."""
+    """Serves health, metrics and a look inside."""
 
-    def __init__(
-        self, engine: Engine, metrics: Metrics, *, reports_up: Callable[[], bool], state: Callable[[], State]
-    ) -> None:
+    def __init__(self, engine: Engine, metrics: Metrics, reports: ReportService, *, state: Callable[[], State]) -> None:
         self._engine = engine
         self._metrics = metrics
-        self._reports_up = reports_up
+        self._reports = reports
         self._state = state
         self._runner: web.AppRunner | None = None
         self.port = 0
@@ -62,6 +61,8 @@ class HealthServer:
             for resource, reflector in engine.watched.reflectors.items()
             if reflector.silence_s() > SILENT_S
         ]
+        if self._reports.dead():
+            found.append("the report endpoint has ended")
         if (oldest := engine.queue.oldest_s()) > STUCK_S:
             found.append(f"an object has waited {oldest:.0f} s for a worker")
         return found
@@ -73,7 +74,7 @@ class HealthServer:
             for resource, cache in self._engine.watched.caches.items()
             if not cache.synced
         ]
-        if not self._reports_up():
+        if not self._reports.up:
             found.append("the report endpoint does not listen yet")
         return found
 

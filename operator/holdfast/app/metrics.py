@@ -10,13 +10,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from holdfast.api.status import Phase
 from holdfast.seams import ApiError, ApiTransport, Clock, WatchStream
 
 _SECONDS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.5, 1.0, 4.0, 15.0)
 _VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
-_PHASES = frozenset(
-    ("Pending", "Starting", "Running", "Restarting", "Suspending", "Suspended", "Finishing", "Succeeded", "Failed")
-)
+_PHASES = frozenset(phase.value for phase in Phase)
 
 
 class Metrics:

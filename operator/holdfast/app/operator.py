@@ -92,9 +92,7 @@ class Replica:
             workers=settings.workers,
             ready=lambda: self.reports.up,
         )
-        self.health = HealthServer(
-            self.engine, self.metrics, reports_up=lambda: self.reports.up, state=self.debug_state
-        )
+        self.health = HealthServer(self.engine, self.metrics, self.reports, state=self.debug_state)
         self.watched.pods.listen(self._forget_pod)
         self.inbox.listen(lambda report: self._wake_owners(report.pod_uid))
         self.engine.on_pass(self._count_pass)

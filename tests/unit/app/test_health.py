@@ -1,0 +1,103 @@
+"""Health tells the truth: unhealthy where a new process would help, unready until there is something to serve."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from holdfast.app.health import SILENT_S, STUCK_S
+from holdfast.app.operator import Replica
+from holdfast.app.settings import OperatorSettings
+from tests.support.apiserver import MemoryApiServer
+from tests.support.clock import SeededRandom, SeededSpawner, VirtualClock, run_until, settle
+
+
+class House:
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.spawner = SeededSpawner()
+        self.server = MemoryApiServer(self.clock, SeededSpawner())
+        settings = OperatorSettings(
+            namespace="system",
+            pod_name="op-0",
+            pod_ip="10.0.0.1",
+            sidecar_image="image",
+            report_service="holdfast-operator",
+        )
+        self.replica = Replica(settings, self.server, self.clock, SeededRandom(), self.spawner)
+
+    async def start(self) -> None:
+        await self.replica.start(serve=False)
+        await run_until(self.clock, lambda: not self.replica.health.unready(), limit_s=30)
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    made = House()
+    yield made
+    await made.spawner.stop()
+
+
+async def test_ready_means_that_every_cache_is_filled_and_the_authority_known(house: House) -> None:
+    found = house.replica.health.unready()
+    assert "the cache of pods is not filled yet" in found
+    assert "the report endpoint does not listen yet" in found
+    await house.start()
+    assert house.replica.health.unready() == []
+    assert house.replica.health.problems() == []
+
+
+async def test_nothing_is_planned_before_pods_can_be_told_whom_to_trust(house: House) -> None:
+    house.server.put("secrets", {"metadata": {"name": "holdfast-ca", "namespace": "system"}, "data": {}})
+    await house.replica.start(serve=False)
+    await house.clock.advance(60)
+    assert house.replica.elector.leading
+    assert house.replica.watched.synced
+    assert house.replica.health.unready() == ["the report endpoint does not listen yet"]
+    assert house.replica.engine._worker_tasks == []
+    house.server.remove("secrets", "system", "holdfast-ca")
+    await run_until(house.clock, lambda: bool(house.replica.engine._worker_tasks), limit_s=60)
+
+
+async def test_an_api_server_that_is_away_for_minutes_is_no_reason_to_start_anew(house: House) -> None:
+    await house.start()
+    house.server.faults.down = True
+    for watch in list(house.server.watches):
+        watch.tear()
+    await house.clock.advance(SILENT_S - 60)
+    assert house.replica.health.problems() == []
+    await house.clock.advance(120)
+    assert any("has been silent" in problem for problem in house.replica.health.problems())
+
+
+async def test_a_task_that_ended_is_a_problem(house: House) -> None:
+    await house.start()
+    task = next(task for task in house.replica.engine._tasks if task.get_name() == "reflector-pods")
+    task.cancel()
+    await settle()
+    assert house.replica.health.problems() == ["task reflector-pods has ended"]
+
+
+async def test_a_report_endpoint_that_died_is_a_problem(house: House) -> None:
+    await house.start()
+    task = house.replica.reports._task
+    assert task is not None
+    task.cancel()
+    await settle()
+    assert house.replica.health.problems() == ["the report endpoint has ended"]
+
+
+async def test_a_stuck_queue_is_a_problem(house: House) -> None:
+    await house.start()
+    registration = next(iter(house.replica.watched.registrations.values()))
+    await run_until(house.clock, lambda: bool(house.replica.engine._worker_tasks), limit_s=10)
+    stuck = house.clock.monotonic()
+    house.server.faults.latency = lambda method, path: 1.0
+    for task in house.replica.engine._worker_tasks:
+        task.cancel()
+    await settle()
+    house.replica.engine.queue.add((registration, ("ns", "j")))
+    await house.clock.advance(STUCK_S + 1)
+    assert house.clock.monotonic() - stuck > STUCK_S
+    assert any("has waited" in problem for problem in house.replica.health.problems())
