@@ -12,7 +12,7 @@ export HOLDFAST_CLUSTER
 VENV := .venv/bin
 KIND := $(PYTHON) -m deploy.kind
 FLEET := $(VENV)/python -m deploy.fleet
-PURE := tests/unit/api tests/unit/accelerators tests/unit/planning tests/unit/training
+PURE := $(wildcard tests/unit/api tests/unit/accelerators tests/unit/planning tests/unit/training)
 
 .DEFAULT_GOAL := help
 .PHONY: help deps check format test test-unit test-pure e2e demo crds lock chart images cluster-up cluster-down \
