@@ -26,20 +26,32 @@ def missing(which: Callable[[str], str | None] | None = None) -> list[str]:
     return sorted({package for program, package in _WANTED.items() if find(program) is None})
 
 
-def ensure() -> None:
-    """Install what is missing, and say so.
+def require_root() -> None:
+    """Refuse early, before minutes of building, where the end cannot be reached.
 
     Raises:
-        Problem: if this is not a Debian-like machine, or the caller is not root.
+        Problem: if the caller is not root.
     """
+    if os.geteuid() != 0:
+        raise Problem(
+            "no Docker engine answers here (or it reaches no image registry), and starting an own one takes root: "
+            "run as root, or start Docker"
+        )
+
+
+def ensure() -> None:
+    """Install what the project's own engine and node image need, and say so.
+
+    Raises:
+        Problem: if the caller is not root, or this is not a Debian-like machine.
+    """
+    require_root()
     packages = missing()
     if not packages:
         say("Debian packages: nothing to install")
         return
     if not Path("/usr/bin/apt-get").exists():
         raise Problem(f"programs of {', '.join(packages)} are missing and there is no apt-get: install them by hand")
-    if os.geteuid() != 0:
-        raise Problem(f"run as root: apt-get install --no-install-recommends {' '.join(packages)}")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
     with step(f"install {', '.join(packages)}"):

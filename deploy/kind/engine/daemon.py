@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.kind import debian
+from deploy.kind import debian, hostdeps
 from deploy.kind.console import Problem, say, step
 from deploy.kind.digests import key_of, locked
 from deploy.kind.engine import addresses, capabilities, limits, link, residue
@@ -86,11 +86,7 @@ class Engine:
         Raises:
             Problem: if the caller is not root, or dockerd does not come up; shows the end of its log.
         """
-        if os.geteuid() != 0:
-            raise Problem(
-                "no Docker engine answers (or it reaches no image registry), and starting an own one takes root: "
-                "run as root, or start Docker"
-            )
+        hostdeps.require_root()
         with locked(self.cache.engine / ".lock"):
             if self.answers():
                 return
