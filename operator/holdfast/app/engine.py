@@ -23,6 +23,7 @@ Work = tuple[Registration, Key]
 
 # A pass waits for single requests of at most 4 s each; what takes longer at the end is left to the next leader.
 DRAIN_S = 8.0
+BEAT_S = 0.5
 
 
 class Engine:
@@ -54,6 +55,7 @@ class Engine:
         self._idle = asyncio.Event()
         self._leading_changed = asyncio.Event()
         self._stopping = False
+        self._something_came_free = False
         elector.listen(lambda leading: self._leading_changed.set())
 
     def on_pass(self, listener: Callable[[float, Outcome | None], None]) -> None:
@@ -61,12 +63,14 @@ class Engine:
         self._pass_listeners.append(listener)
 
     def wake(self, resource: Resource | None, key: Key | None) -> None:
-        """Have an object planned soon; with (None, None) all that wait. Followers ignore it."""
+        """Have an object planned soon; with (None, None) all that wait, within half a second. Followers ignore it.
+
+        A gang that ends frees its places pod by pod: those who wait are not planned anew for each of them.
+        """
         if not self._worker_tasks or self._stopping:
             return
         if resource is None or key is None:
-            for work in self.reconciler.waiting():
-                self.queue.add(work)
+            self._something_came_free = True
         elif (registration := self.watched.registrations.get(resource)) is not None:
             self.queue.add((registration, key))
 
@@ -103,7 +107,11 @@ class Engine:
                 self._start_workers()
             elif not leading and self._worker_tasks:
                 await self._stop_workers()
-            await wait_for_event(self._leading_changed, 0.5, self._clock, self._spawner)
+            elif self._something_came_free and self._worker_tasks:
+                self._something_came_free = False
+                for work in self.reconciler.waiting():
+                    self.queue.add(work)
+            await wait_for_event(self._leading_changed, BEAT_S, self._clock, self._spawner)
 
     def _start_workers(self) -> None:
         self._worker_tasks = [

@@ -182,6 +182,11 @@ class Replica:
         metrics.gauge("holdfast_queue_depth", "Objects that wait for a worker.", lambda: float(len(engine.queue)))
         metrics.gauge("holdfast_queue_oldest_seconds", "How long the oldest of them waits.", engine.queue.oldest_s)
         metrics.gauge("holdfast_reporting_pods", "Pods that have reported.", lambda: float(len(self.inbox)))
+        metrics.gauge(
+            "holdfast_token_reviews",
+            "Tokens that could not be verified locally since the start.",
+            lambda: float(self.reports.reviews),
+        )
         metrics.gauges(
             "holdfast_watch_silence_seconds",
             "Time since the API server was last heard of, by watched resource.",

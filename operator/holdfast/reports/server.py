@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Callable
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 WAIT_HEADER = "Holdfast-Wait"
 BODY_LIMIT = 256 * 1024
+READ_S = 10.0
 WAIT_MAX_S = 25.0
 # Long polls hold a connection each (about 50 kB); beyond this many pods, commands ride on ordinary reports alone.
 LONG_POLLS = 2000
@@ -161,7 +163,12 @@ class ReportServer:
 
     async def _read(self, request: web.Request) -> Report:
         try:
-            return _decoder.decode(await request.read())
+            async with asyncio.timeout(READ_S):
+                body = await request.read()
+            return _decoder.decode(body)
+        except (TimeoutError, OSError) as error:
+            # The sender died, or its network did; nobody will read this answer.
+            raise _refusal(408, "CutOff", "the report did not arrive whole") from error
         except web.HTTPRequestEntityTooLarge as error:
             raise _refusal(413, "TooLarge", f"a report may have at most {BODY_LIMIT} bytes") from error
         except msgspec.DecodeError as error:

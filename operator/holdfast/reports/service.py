@@ -53,7 +53,8 @@ class ReportService:
         self._place = place
         # Not behind the leader's gate: every replica needs the authority, and creating it if absent is atomic.
         self._client = ApiClient(transport, clock, random)
-        self._server = ReportServer(TokenVerifier(transport, clock), inbox, commands, around)
+        self._verifier = TokenVerifier(transport, clock)
+        self._server = ReportServer(self._verifier, inbox, commands, around)
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._authority: Authority | None = None
@@ -70,6 +71,11 @@ class ReportService:
     def authority_pem(self) -> str:
         """Return the authority's certificate, empty until it is known."""
         return self._authority.certificate_pem if self._authority is not None else ""
+
+    @property
+    def reviews(self) -> int:
+        """Return how many tokens the API server was asked about; more than a few mean that its keys are not had."""
+        return self._verifier.reviews
 
     @property
     def port(self) -> int:

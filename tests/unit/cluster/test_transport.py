@@ -77,6 +77,7 @@ async def test_a_request_carries_what_it_must(site: Site, transport: HttpTranspo
     assert dict(request.query) == query
     assert request.headers["Content-Type"] == "application/merge-patch+json"
     assert request.headers["Authorization"] == "Bearer secret"
+    assert request.headers["Accept"].startswith("application/json, */*"), "the published keys are another type"
     assert request.headers["User-Agent"] == "holdfast-operator"
     assert site.bodies == [b'{"a":1}']
 
@@ -171,7 +172,7 @@ async def test_a_watch_that_goes_silent_says_so(site: Site, transport: HttpTrans
 async def read(transport: HttpTransport, into: list[bytes], *, idle_timeout_s: float = 5) -> None:
     async with transport.watch("/w", query={}, idle_timeout_s=idle_timeout_s) as stream:
         async for line in stream:
-            into.append(line)
+            into[len(into) :] = [line]
 
 
 async def test_a_watch_that_breaks_says_so(site: Site, transport: HttpTransport) -> None:

@@ -240,6 +240,26 @@ async def test_a_waiting_pod_is_sent_to_the_new_leader(endpoint: Endpoint) -> No
     assert (await waiting)[0] == 421
 
 
+async def test_a_sender_that_dies_in_the_middle_is_no_error_of_ours(
+    endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    trust = ssl.create_default_context(cadata=endpoint.service.authority_pem)
+    body = encode(report())
+    head = f"POST {REPORT_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nHoldfast-Wait: 20\r\n"
+    head += f"Authorization: Bearer {endpoint.issuer.token(endpoint.clock.now())}\r\n\r\n"
+    for sent in (body[:20], body):
+        _, writer = await asyncio.open_connection("127.0.0.1", endpoint.service.port, ssl=trust, server_hostname=HOST)
+        writer.write(head.encode() + sent)
+        await asyncio.sleep(0.2)
+        writer.transport.abort()
+        await asyncio.sleep(0.1)
+    endpoint.commands.put("uid-0", (DRAIN,))
+    await asyncio.sleep(0.1)
+    assert 408 in endpoint.statuses
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+    assert (await endpoint.answer(report(sequence=2))).commands == (DRAIN,)
+
+
 async def test_other_paths_and_methods_are_not_there(endpoint: Endpoint) -> None:
     base = f"https://127.0.0.1:{endpoint.service.port}"
     async with endpoint.session.get(f"{base}{REPORT_PATH}", server_hostname=HOST) as response:
