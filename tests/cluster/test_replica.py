@@ -301,3 +301,20 @@ async def test_leadership_lost_in_the_middle_of_a_pass_ends_it(house: House) -> 
     await house.clock.advance(10)
     assert house.server.writes() == before
     await house.until(seen=2)
+
+
+async def test_those_who_wait_are_planned_when_something_comes_free_but_not_for_every_pod(house: House) -> None:
+    marks = {labels.MANAGED_BY: labels.MANAGED_BY_VALUE, labels.JOB_NAME: "another"}
+    for number in range(50):
+        house.server.put("pods", {"metadata": {"name": f"x-{number}", "namespace": "ns", "labels": marks}, "spec": {}})
+    house.server.store.deny = lambda info, document: ApiError(403, "Forbidden", "") if info.plural == "pods" else None
+    house.job()
+    await house.start()
+    await house.clock.advance(300)
+    before = len([observed for observed in house.planner.shown if observed.name == "j"])
+    for number in range(50):
+        house.server.remove("pods", "ns", f"x-{number}")
+        await house.clock.advance(0.02)
+    await house.clock.advance(0.6)
+    after = len([observed for observed in house.planner.shown if observed.name == "j"])
+    assert 1 <= after - before <= 5
