@@ -12,6 +12,9 @@ FIELD_MANAGER: Final = "holdfast"
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY_VALUE: Final = "holdfast"
 
+# On a TrainingJob with checkpoints: its deletion begins with a stop of ours.
+FINALIZER: Final = f"{GROUP}/stop"
+
 JOB_UID: Final = f"{GROUP}/job-uid"
 JOB_NAME: Final = f"{GROUP}/job-name"
 ATTEMPT: Final = f"{GROUP}/attempt"

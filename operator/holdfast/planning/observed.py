@@ -45,6 +45,7 @@ class Metadata(Projection, frozen=True, kw_only=True, gc=False, rename="camel"):
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     owner_references: tuple[OwnerReference, ...] = ()
+    finalizers: tuple[str, ...] = ()
 
     @property
     def controller_uid(self) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 from holdfast.api.conditions import ConditionType
 from holdfast.planning.observed import Observed
 from holdfast.planning.plan import Plan
-from holdfast.training import acceptance, attempt, ended, stopping, suspension
+from holdfast.training import acceptance, attempt, deletion, ended, stopping, suspension
 from holdfast.training.draft import Draft
 from holdfast.training.endings import ending
 from holdfast.training.success import final_checkpoint, trainers_succeeded
@@ -22,12 +22,14 @@ from holdfast.training.view import View, look
 def plan(observed: Observed, now: datetime) -> Plan:
     """Return what is to be done for one TrainingJob now."""
     job = observed.object
-    if job is None or job.metadata.deletion_timestamp is not None:
+    if job is None or (job.metadata.deletion_timestamp is not None and not deletion.guarded(job)):
         return _bereft(observed)
     try:
         view = look(observed, job, now)
     except ValueError as error:
-        return acceptance.unreadable(job, error)
+        return deletion.release(job) if deletion.guarded(job) else acceptance.unreadable(job, error)
+    if deletion.guarded(job):
+        return deletion.stop(view)
     if _is(view, ConditionType.SUCCEEDED):
         return Plan()
     if _is(view, ConditionType.FAILED):
@@ -37,7 +39,7 @@ def plan(observed: Observed, now: datetime) -> Plan:
     if view.spec.suspend:
         return suspension.suspend(view)
     if suspension.closed(view) or view.attempt == 0:
-        return acceptance.refused(view) or attempt.begin(view)
+        return acceptance.refused(view) or deletion.guard(view) or attempt.begin(view)
     end = ending(view, view.current.values(), all_created=attempt.was_created(view))
     if end is not None:
         return ended.attempt_ended(view, end)

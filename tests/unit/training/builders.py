@@ -44,6 +44,8 @@ def spec(**changes: Any) -> dict[str, Any]:
 
 
 def job(status: Mapping[str, Any] | None = None, *, uid: str = UID, **changes: Any) -> CustomObject:
+    """A job; `finalizers` and `deleted` are of its metadata, other keywords change its spec."""
+    finalizers, deleted = changes.pop("finalizers", [names.FINALIZER]), changes.pop("deleted", None)
     document = {
         "metadata": {
             "name": "digits",
@@ -52,6 +54,8 @@ def job(status: Mapping[str, Any] | None = None, *, uid: str = UID, **changes: A
             "resourceVersion": "7",
             "generation": 1,
             "creationTimestamp": stamp(NOW - timedelta(hours=1)),
+            "finalizers": finalizers,
+            **({"deletionTimestamp": stamp(deleted)} if deleted else {}),
         },
         "spec": spec(**changes),
         "status": dict(status or {}),
