@@ -98,9 +98,11 @@ def registry(
     wake: Wake,
     start: Callable[[], Awaitable[None]],
     stop: Callable[[], Awaitable[None]],
-    alive: Callable[[], bool],
 ) -> kopf.OperatorRegistry:
-    """Return the registry with every handler: start and stop of the engine, login, the probe and the triggers."""
+    """Return the registry with every handler: start and stop of the engine, login, and the triggers.
+
+    Probes are not Kopf's: its endpoint says nothing about watches, and hangs while a handler fails.
+    """
     made = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=made)
@@ -116,10 +118,6 @@ def registry(
         info = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
         # Kopf reads a token's file only at login: have it log in again before the kubelet's rotation ends the token.
         return dataclasses.replace(info, expiration=clock.now() + LOGIN_AGE) if info is not None else None
-
-    @kopf.on.probe(id="engine", registry=made)
-    def on_probe(**_: Any) -> bool:
-        return alive()
 
     for registration in registrations:
         _trigger(made, registration.resource, wake)

@@ -33,7 +33,6 @@ async def run(settings: OperatorSettings, environ: Mapping[str, str]) -> None:
             wake=replica.wake,
             start=replica.start,
             stop=replica.stop,
-            alive=lambda: not replica.health.problems(),
         )
         await kopf.operator(registry=handlers, settings=kopf_settings(), standalone=True, clusterwide=True)
 
