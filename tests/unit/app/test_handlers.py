@@ -7,6 +7,7 @@ from itertools import islice
 import kopf
 import pytest
 
+from holdfast.api import labels
 from holdfast.app.handlers import FINALIZER, EndlessBackoffs, NoDiffs, NoProgress, kopf_settings
 from holdfast.app.kinds import REGISTERED
 
@@ -20,6 +21,7 @@ def test_settings_keep_kopf_from_writing_and_from_dying() -> None:
     assert not settings.watching.initial_streaming, "it loses objects when the stream is cut"
     assert settings.watching.chunk_size is None, "a continuation that has expired would end the process"
     assert settings.persistence.finalizer == FINALIZER
+    assert settings.persistence.finalizer != labels.FINALIZER, "Kopf strips its own finalizer from every object"
 
 
 def test_storages_hold_nothing() -> None:
