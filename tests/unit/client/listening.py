@@ -37,13 +37,16 @@ class Listening:
             self._server.shutdown(socket.SHUT_RDWR)
             self._server.close()
             self._server = None
+            # The first thread accepts: once it has ended, no line can be added behind our back.
+            self._threads.pop(0).join(WAIT_S)
         for line in self._lines:
             with contextlib.suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
-            line.close()
-        self._lines.clear()
         for thread in self._threads:
             thread.join(WAIT_S)
+        for line in self._lines:
+            line.close()
+        self._lines.clear()
         self._threads.clear()
         self.path.unlink(missing_ok=True)
 
