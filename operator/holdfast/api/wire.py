@@ -199,7 +199,10 @@ class Redirect(Wire, frozen=True, kw_only=True):
 
 
 class Outcome(Wire, frozen=True, kw_only=True):
-    """The termination message of restore (`Restored`, a refusal) and sidecar (`Finished`, `Interrupted`)."""
+    """The termination message of restore (`Restored`, a refusal) and sidecar (`Finished`, `Interrupted`).
+
+    `newest` is the newest commit that the sidecar knew of; it stands in for reports that nobody has heard.
+    """
 
     kind: OutcomeKind
     message: str = ""
@@ -211,6 +214,7 @@ class Outcome(Wire, frozen=True, kw_only=True):
     seen_attempt: int | None = None
     seen_uid: str = ""
     object: str = ""
+    newest: Commit | None = None
     damages: tuple[Damage, ...] = ()
 
 

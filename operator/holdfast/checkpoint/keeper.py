@@ -198,6 +198,7 @@ class Keeper:
             committed=state.committed,
             seen_attempt=final.seen_attempt,
             seen_uid=final.seen_uid,
+            newest=max(state.commits, key=lambda commit: (commit.run, commit.step), default=None),
             damages=state.damages,
         )
 

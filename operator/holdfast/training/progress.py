@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from holdfast.api import labels as names
 from holdfast.api.conditions import ConditionType
 from holdfast.api.reasons import Reason
 from holdfast.api.status import MAX_CHECKPOINTS, CheckpointStatus, CommittedCheckpoint, Progress
-from holdfast.api.wire import Damage, Report
+from holdfast.api.wire import Damage, Outcome, Report
 from holdfast.training.draft import Draft
+from holdfast.training.endings import outcome_of
 from holdfast.training.view import View
 
 # Progress in status is for people who look now and then; finer data is in the metrics and the reports.
@@ -38,28 +40,39 @@ def current_reports(view: View) -> tuple[Report, ...]:
 def told(view: View) -> Told:
     """Join the reports with what status already holds."""
     reports = current_reports(view)
+    outcomes = _outcomes(view)
     before = view.status.checkpoint or CheckpointStatus()
     known = {(item.run, item.step): item for item in before.commits}
-    for report in reports:
-        for commit in report.commits:
-            known[(commit.run, commit.step)] = CommittedCheckpoint(
-                step=commit.step,
-                run=commit.run,
-                committed_at=datetime.fromisoformat(commit.committed_at),
-                bytes=commit.bytes,
-                manifest=commit.object,
-            )
+    told_last = [outcome.newest for outcome in outcomes if outcome.newest is not None]
+    for commit in (*told_last, *(commit for report in reports for commit in report.commits)):
+        known[(commit.run, commit.step)] = CommittedCheckpoint(
+            step=commit.step,
+            run=commit.run,
+            committed_at=datetime.fromisoformat(commit.committed_at),
+            bytes=commit.bytes,
+            manifest=commit.object,
+        )
     # Retention has deleted the others, or will with the next commit: what is listed can be restored.
     kept = min(MAX_CHECKPOINTS, view.spec.checkpoint.retention.keep_last) if view.spec.checkpoint else 0
     newest = [known[key] for key in sorted(known, reverse=True)][:kept]
     restored = [report.restored_step for report in reports if report.role == "Sidecar"]
+    restored += [outcome.step for outcome in outcomes]
     restored_step = next((step for step in restored if step is not None), None)
     checkpoint = None
     if newest or restored_step is not None:
         latest = newest[0] if newest else None
         checkpoint = CheckpointStatus(latest=latest, restored_step=restored_step, commits=newest)
-    damages = {damage.object: damage for report in reports for damage in report.damages}
+    damages = {damage.object: damage for outcome in outcomes for damage in outcome.damages}
+    damages |= {damage.object: damage for report in reports for damage in report.damages}
     return Told(_progress(reports) or view.status.progress, checkpoint, bool(restored), tuple(damages.values()))
+
+
+def _outcomes(view: View) -> tuple[Outcome, ...]:
+    """Return the last words of restore and sidecar, which the API server keeps when nobody has heard the reports."""
+    pods = sorted(view.current.values(), key=lambda pod: pod.slot)
+    found = (pod.container(name) for pod in pods for name in (names.RESTORE_CONTAINER, names.SIDECAR_CONTAINER))
+    words = (outcome_of(status.state.terminated) for status in found if status is not None)
+    return tuple(word for word in words if word is not None)
 
 
 def _progress(reports: Iterable[Report]) -> Progress | None:

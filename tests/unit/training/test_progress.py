@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from holdfast.api.wire import Commit, Health, Progress, Report
+from holdfast.api import labels as names
+from holdfast.api.wire import Commit, Damage, Health, Outcome, Progress, Report, encode
 from holdfast.planning.observed import Received
 from holdfast.training.plan import plan
 from tests.unit.training import builders as b
@@ -60,6 +61,23 @@ def test_a_checkpoint_that_never_completes_is_told_at_once() -> None:
     seen = b.observed(b.job(b.attempt_status()), *PODS, reports=(b.report(PODS[0], health=sick),), service=b.service())
     healthy = b.condition(b.wanted(plan(seen, b.NOW).status), "CheckpointHealthy")
     assert (healthy["status"], healthy["message"]) == ("False", "step 100 hangs")
+
+
+def test_a_fall_back_of_the_restore_is_told_from_its_last_words() -> None:
+    """The sidecar's report has taken the place of the restore step's when the gang runs."""
+    damage = Damage(run=1, step=200, object="runs/00000001/steps/000000000200/data/0-1/state", problem="is missing")
+    words = encode(Outcome(kind="Restored", run=2, step=100, damages=(damage,))).decode()
+    ended = b.container(names.RESTORE_CONTAINER, terminated={"exitCode": 0, "message": words})
+    sidecar = b.container(names.SIDECAR_CONTAINER, running={"startedAt": b.stamp(b.NOW)})
+    gang = [b.running(slot, 2, initContainerStatuses=[ended, sidecar]) for slot in range(2)]
+    starting = b.job(b.attempt_status(2, phase="Starting"))
+    reports = tuple(b.report(pod) for pod in gang)
+    result = plan(b.observed(starting, *gang, reports=reports, service=b.service(2)), b.NOW)
+    status = b.wanted(result.status)
+    assert damage.object in b.condition(status, "Restored")["message"]
+    assert status["checkpoint"]["restoredStep"] == 100
+    assert [event.reason for event in result.events] == ["Running", "RestoreFellBack"]
+    assert damage.object in result.events[1].note
 
 
 def test_reports_of_restore_say_nothing_about_progress() -> None:

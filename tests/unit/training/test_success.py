@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.api.wire import Outcome
+from holdfast.api.wire import Commit, Outcome
 from holdfast.planning.plan import Delete, Plan
 from holdfast.training.plan import plan
 from tests.unit.training import builders as b
@@ -35,6 +35,14 @@ def test_success_is_when_what_all_hold_is_committed_by_anybodys_word(first: Outc
     status = b.wanted(plan(seen, b.NOW).status)
     assert status["phase"] == "Succeeded"
     assert b.condition(status, "Succeeded")["status"] == "True"
+
+
+def test_the_last_commit_is_told_when_nobody_has_heard_the_last_report() -> None:
+    newest = Commit(run=1, step=300, committed_at="2026-03-01T12:00:00Z", bytes=7, object="gs://bucket/run/commit.json")
+    last = Outcome(kind="Finished", last_complete=300, part_written=300, committed=300, newest=newest)
+    seen = b.observed(b.job(b.attempt_status()), b.succeeded(0, words(300, 300)), b.succeeded(1, last))
+    told = b.wanted(plan(seen, b.NOW).status)["checkpoint"]
+    assert (told["latest"]["step"], told["latest"]["manifest"]) == (300, "gs://bucket/run/commit.json")
 
 
 @pytest.mark.parametrize(("first", "second"), [(words(300, 200), words(300, 200)), (words(100, 100), None)])
