@@ -13,7 +13,11 @@ _FILES = "/var/lib/holdfast-bucket"
 def flip_a_byte(lab: Lab, name: str) -> None:
     """Change the first byte of an object of the local bucket, in the file behind the server."""
     path = shlex.quote(f"{_FILES}/{lab.bucket.name}/{name}")
-    script = f"test -s {path} && printf '\\377' | dd of={path} bs=1 count=1 conv=notrunc status=none"
+    # The server takes an object's generation from the file's time of change, which rot leaves alone.
+    script = (
+        f"set -e; test -s {path}; touch -r {path} /tmp/rot-time; "
+        f"printf '\\377' | dd of={path} bs=1 count=1 conv=notrunc status=none; touch -r /tmp/rot-time {path}"
+    )
     before = lab.bucket.read(name)
     lab.kube.docker("exec", lab.kube.nodes()[0], "sh", "-c", script)
     after = lab.bucket.read(name)
