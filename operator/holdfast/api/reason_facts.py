@@ -101,6 +101,16 @@ FACTS: Final[dict[Reason, Facts]] = {
         "The bucket does not answer, or answers with errors that may pass.",
         "Look at the network between the pods and the bucket if it lasts.",
     ),
+    Reason.STORE_REFUSED: Facts(
+        Sort.WAITING,
+        "The bucket refuses what it is asked, in a way that no further try will change.",
+        "Do what the message says.",
+    ),
+    Reason.RETENTION_FAILED: Facts(
+        Sort.WARNING,
+        "Checkpoints are committed, but older ones cannot be deleted.",
+        "Let the pods' service account delete objects in the bucket.",
+    ),
     Reason.READY: Facts(Sort.STATE, "The bucket can be used."),
     Reason.RESTORED: Facts(Sort.STATE, "The gang has agreed on a committed checkpoint and has it."),
     Reason.STARTED_FROM_NOTHING: Facts(
@@ -165,6 +175,26 @@ FACTS: Final[dict[Reason, Facts]] = {
         Sort.WARNING,
         "A worker began a checkpoint that does not complete.",
         "With one directory a host, make Orbax's manager with holdfast.client.orbax.",
+    ),
+    Reason.CHECKPOINT_CHANGES: Facts(
+        Sort.WARNING,
+        "A checkpoint that was complete is still being written to, so it is not committed.",
+        "Let the trainer write each step into a directory of its own and leave it alone afterwards.",
+    ),
+    Reason.UNSUPPORTED_FILE: Facts(
+        Sort.WARNING,
+        "A checkpoint holds something that cannot be committed, such as a socket or a device.",
+        "Keep to files, directories and symbolic links.",
+    ),
+    Reason.VOLUME_UNUSABLE: Facts(
+        Sort.WARNING,
+        "The sidecar cannot read or write the checkpoint volume.",
+        "Look at the volume's size and at the user that the template sets.",
+    ),
+    Reason.COMMIT_BLOCKED: Facts(
+        Sort.WARNING,
+        "Something in the bucket stands where a manifest belongs and is none of ours.",
+        "Remove the object that the message names, or choose another prefix.",
     ),
     Reason.SIDECAR_RUNS_AS_TRAINER: Facts(Sort.STATE, "Restore and sidecar run as the trainer's user."),
     Reason.SIDECAR_RUNS_AS_ROOT: Facts(

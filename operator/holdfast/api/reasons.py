@@ -37,6 +37,8 @@ class Reason(StrEnum):
     BUCKET_NOT_FOUND = "BucketNotFound"
     ACCESS_DENIED = "AccessDenied"
     STORE_UNAVAILABLE = "StoreUnavailable"
+    STORE_REFUSED = "StoreRefused"
+    RETENTION_FAILED = "RetentionFailed"
     READY = "Ready"
     RESTORED = "Restored"
     STARTED_FROM_NOTHING = "StartedFromNothing"
@@ -72,6 +74,10 @@ class Reason(StrEnum):
     # Health of the trainer's checkpoints
     HEALTHY = "Healthy"
     INCOMPLETE_CHECKPOINT = "IncompleteCheckpoint"
+    CHECKPOINT_CHANGES = "CheckpointChanges"
+    UNSUPPORTED_FILE = "UnsupportedFile"
+    VOLUME_UNUSABLE = "VolumeUnusable"
+    COMMIT_BLOCKED = "CommitBlocked"
 
     # Who restore and sidecar run as
     SIDECAR_RUNS_AS_TRAINER = "SidecarRunsAsTrainer"

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from holdfast.api import labels as names
 from holdfast.api.conditions import ConditionType
 from holdfast.api.reasons import Reason
 from holdfast.api.status import MAX_CHECKPOINTS, CheckpointStatus, CommittedCheckpoint, Progress
-from holdfast.api.wire import Damage, Outcome, Report
+from holdfast.api.wire import Commit, Damage, Outcome, Report
 from holdfast.training.draft import Draft
 from holdfast.training.endings import outcome_of
 from holdfast.training.view import View
 
 # Progress in status is for people who look now and then; finer data is in the metrics and the reports.
 REFRESH_S: Final = 60.0
-_STORE_REASONS: Final = {"BucketNotFound": Reason.BUCKET_NOT_FOUND, "AccessDenied": Reason.ACCESS_DENIED}
+# Reports are a tenant's word: a reason that is none of these becomes the general one.
+_STORE_REASONS: Final = frozenset({Reason.BUCKET_NOT_FOUND, Reason.ACCESS_DENIED, Reason.STORE_REFUSED})
+_HEALTH_REASONS: Final = frozenset(
+    {Reason.CHECKPOINT_CHANGES, Reason.UNSUPPORTED_FILE, Reason.VOLUME_UNUSABLE, Reason.COMMIT_BLOCKED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +49,8 @@ def told(view: View) -> Told:
     known = {(item.run, item.step): item for item in before.commits}
     told_last = [outcome.newest for outcome in outcomes if outcome.newest is not None]
     for commit in (*told_last, *(commit for report in reports for commit in report.commits)):
-        known[(commit.run, commit.step)] = CommittedCheckpoint(
-            step=commit.step,
-            run=commit.run,
-            committed_at=datetime.fromisoformat(commit.committed_at),
-            bytes=commit.bytes,
-            manifest=commit.object,
-        )
+        if (committed := _committed(commit)) is not None:
+            known[(commit.run, commit.step)] = committed
     # Retention has deleted the others, or will with the next commit: what is listed can be restored.
     kept = min(MAX_CHECKPOINTS, view.spec.checkpoint.retention.keep_last) if view.spec.checkpoint else 0
     newest = [known[key] for key in sorted(known, reverse=True)][:kept]
@@ -73,6 +72,30 @@ def _outcomes(view: View) -> tuple[Outcome, ...]:
     found = (pod.container(name) for pod in pods for name in (names.RESTORE_CONTAINER, names.SIDECAR_CONTAINER))
     words = (outcome_of(status.state.terminated) for status in found if status is not None)
     return tuple(word for word in words if word is not None)
+
+
+def _committed(commit: Commit) -> CommittedCheckpoint | None:
+    """Return a reported commit as status has it, or None where it cannot be one."""
+    try:
+        return CommittedCheckpoint(
+            step=commit.step,
+            run=commit.run,
+            committed_at=datetime.fromisoformat(commit.committed_at).astimezone(UTC),
+            bytes=commit.bytes,
+            manifest=commit.object,
+        )
+    except ValueError:
+        return None
+
+
+def known_reason(text: str, known: frozenset[Reason], general: Reason) -> Reason:
+    """Return the reason that a report names if it is one of `known`, else the general one."""
+    return next((reason for reason in known if reason.value == text), general)
+
+
+def store_reason(text: str) -> Reason:
+    """Return the reason why the bucket cannot be used, as a report names it."""
+    return known_reason(text, _STORE_REASONS, Reason.STORE_UNAVAILABLE)
 
 
 def _progress(reports: Iterable[Report]) -> Progress | None:
@@ -113,13 +136,17 @@ def bucket_and_health(view: View, draft: Draft, *, settled: bool) -> None:
     bad = next((report.store for report in reports if not report.store.ready), None)
     kind = ConditionType.CHECKPOINT_STORE_READY
     if bad is not None:
-        draft.condition(kind, False, _STORE_REASONS.get(bad.reason, Reason.STORE_UNAVAILABLE), bad.message)
+        draft.condition(kind, False, store_reason(bad.reason), bad.message)
     elif settled or _is_false(view, kind):
-        draft.condition(kind, True, Reason.READY, f"{view.spec.checkpoint.destination} can be read and written.")
+        grows = next((r.store.message for r in reports if r.store.reason == Reason.RETENTION_FAILED.value), "")
+        fine = f"{view.spec.checkpoint.destination} can be read and written."
+        draft.condition(kind, True, Reason.RETENTION_FAILED if grows else Reason.READY, grows or fine)
     sick = next((report.health for report in reports if not report.health.healthy), None)
     kind = ConditionType.CHECKPOINT_HEALTHY
     if sick is not None:
-        draft.condition(kind, False, Reason.INCOMPLETE_CHECKPOINT, sick.message)
+        draft.condition(
+            kind, False, known_reason(sick.reason, _HEALTH_REASONS, Reason.INCOMPLETE_CHECKPOINT), sick.message
+        )
     elif settled or _is_false(view, kind):
         draft.condition(kind, True, Reason.HEALTHY)
 

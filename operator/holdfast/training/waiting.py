@@ -9,6 +9,7 @@ from holdfast.api import labels as names
 from holdfast.api.reasons import Reason
 from holdfast.planning.observed import Pod, Refusal
 from holdfast.training import nodes
+from holdfast.training.progress import store_reason
 from holdfast.training.view import View
 
 _IMAGE_REASONS: Final = frozenset(
@@ -64,6 +65,7 @@ _ORDER: Final = (
     Reason.IMAGE_PULL_FAILED,
     Reason.BUCKET_NOT_FOUND,
     Reason.ACCESS_DENIED,
+    Reason.STORE_REFUSED,
     Reason.STORE_UNAVAILABLE,
     Reason.NODE_UNREACHABLE,
     Reason.UNSCHEDULABLE,
@@ -71,10 +73,6 @@ _ORDER: Final = (
     Reason.RESTORING,
     Reason.AWAITING_PODS,
 )
-_STORE_REASONS: Final = {
-    "BucketNotFound": Reason.BUCKET_NOT_FOUND,
-    "AccessDenied": Reason.ACCESS_DENIED,
-}
 
 
 def _of_pod(view: View, pod: Pod) -> Wait | None:
@@ -113,7 +111,7 @@ def _of_restore(view: View, pod: Pod) -> Wait:
     report = view.report(pod)
     if report is not None and report.role == "Restore":
         if not report.store.ready:
-            reason = _STORE_REASONS.get(report.store.reason, Reason.STORE_UNAVAILABLE)
+            reason = store_reason(report.store.reason)
             return Wait(reason, report.store.message)
         told = f" It waits for {report.waiting_for}." if report.waiting_for else ""
         return Wait(Reason.RESTORING, f"Worker {pod.slot} restores its checkpoint.{told}")

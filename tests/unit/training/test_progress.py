@@ -80,6 +80,13 @@ def test_a_fall_back_of_the_restore_is_told_from_its_last_words() -> None:
     assert damage.object in result.events[1].note
 
 
+def test_what_a_tenant_makes_up_harms_nobody() -> None:
+    odd = Commit(run=1, step=100, committed_at="yesterday")
+    told = status(b.report(PODS[0], commits=(odd, *commits(200)), health=Health(healthy=False, reason="Made Up")))
+    assert [item["step"] for item in told["checkpoint"]["list"]] == [200]
+    assert b.condition(told, "CheckpointHealthy")["reason"] == "IncompleteCheckpoint"
+
+
 def test_reports_of_restore_say_nothing_about_progress() -> None:
     told = status(b.report(PODS[0], role="Restore", phase="Restoring"))
     assert "checkpoint" not in told
