@@ -5,5 +5,8 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 
 # A machine that is busy with a cluster makes any single example slow: time limits are per test, in pyproject.toml.
-settings.register_profile("holdfast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples every time, so that a red run can be told from an unlucky one; `--hypothesis-profile=explore` looks
+# for new ones.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("holdfast", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("holdfast")

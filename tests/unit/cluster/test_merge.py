@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from holdfast.cluster.merge import apply_merge, merge_between, without_nulls
 
 leaves = st.one_of(st.booleans(), st.integers(-5, 5), st.text(max_size=3), st.lists(st.integers(0, 3), max_size=3))
-documents = st.recursive(
-    leaves, lambda inner: st.dictionaries(st.sampled_from("abcd"), inner, max_size=4), max_leaves=8
-)
-objects = st.dictionaries(st.sampled_from("abcd"), documents, max_size=4)
+shallow = st.dictionaries(st.sampled_from("abcd"), leaves, max_size=4)
+deep = st.dictionaries(st.sampled_from("abcd"), st.one_of(leaves, shallow), max_size=4)
+objects = st.dictionaries(st.sampled_from("abcd"), st.one_of(leaves, shallow, deep), max_size=4)
 
 
 @given(objects, objects)
