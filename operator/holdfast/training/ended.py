@@ -10,7 +10,7 @@ from holdfast.api.status import Phase, WorkerCounts
 from holdfast.planning.plan import Plan
 from holdfast.training import progress, recovery, stopping
 from holdfast.training.draft import Draft
-from holdfast.training.endings import Ending, of_pod
+from holdfast.training.endings import EXIT_PEER_LOST, Ending, of_pod
 from holdfast.training.success import FinalCheckpoint
 from holdfast.training.view import View
 
@@ -81,7 +81,10 @@ def revise_cause(view: View, draft: Draft) -> None:
     if row.cause not in (Reason.WORKER_FAILED.value, Reason.UNKNOWN.value):
         return
     pods = [pod for pod in view.older if pod.attempt == row.attempt]
-    found = [end for pod in pods if (end := of_pod(view, pod)) is not None and end.cause in precise]
+    ends = [end for pod in pods if (end := of_pod(view, pod)) is not None]
+    found = [end for end in ends if end.cause in precise]
+    if not found and row.exit_code == EXIT_PEER_LOST:
+        found = [end for end in ends if end.cause is Reason.WORKER_FAILED and not end.follows]
     if not found:
         return
     end = min(found, key=lambda item: item.rank)

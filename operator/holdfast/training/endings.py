@@ -30,6 +30,10 @@ from holdfast.training.view import View
 
 _FAR: Final = datetime.max.replace(tzinfo=UTC)
 
+# A trainer that ends because a peer is gone says so with this code (`holdfast.client.termination`; EX_TEMPFAIL of
+# sysexits.h): of two workers that failed, it is never the one to name.
+EXIT_PEER_LOST: Final = 75
+
 # What ends the job for good, whatever else was seen; then what befell the machine; then what the program did.
 _RANK: Final = {
     Reason.PREFIX_TAKEN: 0,
@@ -91,9 +95,14 @@ class Ending:
     next_attempt: int | None = None
 
     @property
-    def rank(self) -> tuple[int, datetime]:
+    def rank(self) -> tuple[int, bool, datetime]:
         """Order endings: the smallest is the one to tell."""
-        return (_RANK[self.cause], self.at or _FAR)
+        return (_RANK[self.cause], self.follows, self.at or _FAR)
+
+    @property
+    def follows(self) -> bool:
+        """Say whether the worker ended because another one had."""
+        return self.cause is Reason.WORKER_FAILED and self.exit_code == EXIT_PEER_LOST
 
     @property
     def final(self) -> bool:

@@ -166,6 +166,19 @@ def test_a_cause_is_made_more_precise_while_the_old_pods_can_be_seen() -> None:
     assert Delete(*_pod_of("digits-0-1-1", "pod-1-1-1"), 0) in result.actions, "its node is gone: by force"
 
 
+def test_a_worker_that_only_lost_its_peer_is_not_the_one_to_name() -> None:
+    at_once = b.failed(0, code=75, at=b.NOW - timedelta(seconds=1)), b.failed(1, code=137)
+    status = b.wanted(plan(b.observed(b.job(b.attempt_status()), *at_once), b.NOW).write_ahead)
+    assert [status["attempts"][0][key] for key in ("exitCode", "slot")] == [137, "0-1"]
+
+    first = b.attempt_status(2, created=False, phase="Restarting", restarts=1, restartTimes=[b.stamp(b.NOW)])
+    first["attempts"][0] |= {"exitCode": 75, "slot": "0-0"}
+    later = plan(b.observed(b.job(first), b.failed(0, code=75), b.failed(1, code=137)), b.NOW)
+    status = b.wanted(later.status)
+    assert [status["attempts"][0][key] for key in ("exitCode", "slot")] == [137, "0-1"]
+    assert status["restarts"] == 1, "it counts all the same"
+
+
 def _pod_of(name: str, uid: str) -> tuple[Any, str, str, str]:
     from holdfast.planning.plan import PODS
 
