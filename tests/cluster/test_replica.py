@@ -31,6 +31,7 @@ class TwoPods:
         self.shown: list[Observed] = []
         self.ask = False
         self.order: tuple[Command, ...] = ()
+        self.requeue_after_s: float | None = None
 
     def plan(self, observed: Observed, now: datetime) -> Plan:
         self.shown.append(observed)
@@ -52,6 +53,7 @@ class TwoPods:
             commands={pod.metadata.uid: self.order for pod in observed.pods if self.order},
             events=(EventNote("Normal", "Seen", f"{len(observed.pods)} pods"),),
             waiting="pods" if missing else "",
+            requeue_after_s=self.requeue_after_s,
         )
 
     @staticmethod

@@ -163,14 +163,15 @@ class Engine:
         if outcome is None:
             self.queue.retry(work)
             return
+        if outcome.retry:
+            failures = outcome.result.failures if outcome.result is not None else []
+            self.queue.retry(work, at_least_s=max((error.retry_after_s or 0.0 for error in failures), default=0.0))
+            self._log_trouble(work[1], outcome)
+            return
         self.queue.alarm(work, outcome.alarm_s)
+        self.queue.forget(work)
         if outcome.again:
             self.queue.add(work)
-        if outcome.retry:
-            self.queue.retry(work)
-            self._log_trouble(work[1], outcome)
-        else:
-            self.queue.forget(work)
 
     @staticmethod
     def _log_trouble(key: Key, outcome: Outcome) -> None:

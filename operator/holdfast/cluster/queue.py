@@ -71,15 +71,17 @@ class WorkQueue(Generic[K]):
             return
         self._set_alarm(key, self._clock.monotonic() + max(0.0, seconds))
 
-    def retry(self, key: K) -> float:
-        """Add `key` after its back-off, which doubles with every call until `forget`. Return the seconds."""
+    def retry(self, key: K, *, at_least_s: float = 0.0) -> float:
+        """Add `key` after its back-off, which doubles with every call until `forget`. Return the seconds.
+
+        The back-off replaces the key's alarm: what just failed fails again when it is tried at once. `at_least_s` is
+        how long a server has asked to be left alone; more than `BACKOFF_MAX_S` is not granted.
+        """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         delay = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(failures, 16)) * self._random.uniform(0.75, 1.25)
-        standing = self._alarms.get(key)
-        due = self._clock.monotonic() + delay
-        if standing is None or due < standing:
-            self._set_alarm(key, due)
+        delay = max(delay, min(at_least_s, BACKOFF_MAX_S))
+        self._set_alarm(key, self._clock.monotonic() + delay)
         return delay
 
     def forget(self, key: K) -> None:

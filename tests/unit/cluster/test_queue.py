@@ -96,13 +96,21 @@ async def test_back_off_doubles_to_a_limit_and_starts_anew() -> None:
     assert work.retry("a") < 0.5
 
 
-async def test_a_retry_never_puts_off_an_alarm_that_is_due_earlier() -> None:
+async def test_a_back_off_outweighs_an_alarm_that_is_due_at_once() -> None:
     clock = VirtualClock()
     work = queue(clock)
-    work.alarm("a", 0.05)
-    work.retry("a")
-    await clock.advance(0.06)
+    work.alarm("a", 0.0)
+    delay = work.retry("a")
+    await clock.advance(delay * 0.9)
+    assert len(work) == 0
+    await clock.advance(delay * 0.2)
     assert len(work) == 1
+
+
+async def test_a_back_off_is_as_long_as_a_server_asks_within_the_limit() -> None:
+    work = queue(VirtualClock())
+    assert work.retry("a", at_least_s=7.0) == 7.0
+    assert work.retry("b", at_least_s=7200.0) == BACKOFF_MAX_S
 
 
 async def test_the_age_is_that_of_the_oldest() -> None:
