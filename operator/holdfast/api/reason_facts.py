@@ -111,6 +111,12 @@ FACTS: Final[dict[Reason, Facts]] = {
         "Checkpoints are committed, but older ones cannot be deleted.",
         "Let the pods' service account delete objects in the bucket.",
     ),
+    Reason.DRY_RUN_UNANSWERED: Facts(
+        Sort.WAITING,
+        "The API server does not answer whether it would take a pod of the job.",
+        "Look for an admission webhook for pods that fails.",
+    ),
+    Reason.DELETING: Facts(Sort.STATE, "The job is being deleted: its pods are drained and stopped first."),
     Reason.READY: Facts(Sort.STATE, "The bucket can be used."),
     Reason.RESTORED: Facts(Sort.STATE, "The gang has agreed on a committed checkpoint and has it."),
     Reason.STARTED_FROM_NOTHING: Facts(

@@ -16,6 +16,7 @@ class Reason(StrEnum):
     ACCEPTED = "Accepted"
     SPEC_UNREADABLE = "SpecUnreadable"
     TEMPLATE_REFUSED = "TemplateRefused"
+    DRY_RUN_UNANSWERED = "DryRunUnanswered"
 
     # Waiting for pods
     AWAITING_PODS = "AwaitingPods"
@@ -46,6 +47,7 @@ class Reason(StrEnum):
 
     # States
     RUNNING = "Running"
+    DELETING = "Deleting"
     SUSPENDING = "Suspending"
     SUSPENDED = "Suspended"
     NOT_SUSPENDED = "NotSuspended"

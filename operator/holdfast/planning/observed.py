@@ -271,7 +271,8 @@ class Observed:
     `pods` are those labelled with the object's namespace and name, whoever their owner is. `nodes` holds every node of
     the cluster by name. `waiting` is the wait that the plans since then have named without a break, and since when;
     the shell keeps it in memory. `refreshed_at` is when the shell last wrote the object's status, or when it started,
-    whichever is later. `occupied_pools` are the node pools in which a pod of another object that Holdfast
+    whichever is later. `leading_since` is when this process took the lead: sidecars have to find it first.
+    `occupied_pools` are the node pools in which a pod of another object that Holdfast
     made holds accelerators. Settings are what the installation fixes for all objects.
     """
 
@@ -287,6 +288,7 @@ class Observed:
     dry_run: DryRunResult | None = None
     waiting: tuple[str, datetime] | None = None
     refreshed_at: datetime | None = None
+    leading_since: datetime | None = None
     occupied_pools: frozenset[str] = frozenset()
 
 

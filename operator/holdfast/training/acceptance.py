@@ -16,6 +16,7 @@ from holdfast.training.view import View
 
 # What the cluster refuses today (a quota, a missing service account) it may take later.
 ASK_AGAIN: Final = timedelta(seconds=30)
+_WORTH_TELLING: Final = timedelta(seconds=10)
 
 
 def refused(view: View) -> Plan | None:
@@ -24,11 +25,11 @@ def refused(view: View) -> Plan | None:
     question = DryRun(PODS, pods.pod(view, view.slots[0], max(1, view.attempt + 1)), key)
     answer = view.observed.dry_run
     if answer is None or answer.key != key:
-        return Plan(dry_run=question, requeue_after_s=0.0)
+        return _ask(view, question)
     if answer.accepted:
         return None
     if answer.at is not None and view.now - answer.at >= ASK_AGAIN:
-        return Plan(dry_run=question, requeue_after_s=0.0)
+        return _ask(view, question)
     name = str(question.manifest["metadata"]["name"])
     wait = waiting.refusal(Refusal(PODS, name, answer.code, answer.reason, answer.message, answer.at or view.now))
     reason = Reason.TEMPLATE_REFUSED if wait.reason is Reason.CREATE_REFUSED else wait.reason
@@ -38,6 +39,19 @@ def refused(view: View) -> Plan | None:
     if view.status.phase is not Phase.REFUSED:
         draft.event("Warning", reason.value, wait.message)
     return Plan(status=draft.write(), events=tuple(draft.events), requeue_after_s=ASK_AGAIN.total_seconds())
+
+
+def _ask(view: View, question: DryRun) -> Plan:
+    """Return the plan that asks, and tells when there is no answer for a while; the shell comes again by itself."""
+    waited = view.observed.waiting
+    reason = Reason.DRY_RUN_UNANSWERED
+    if waited is None or waited[0] != reason.value or view.now - waited[1] < _WORTH_TELLING:
+        return Plan(dry_run=question, waiting=reason.value)
+    message = "The API server does not answer whether it would take a pod: look for a webhook for pods that fails."
+    draft = Draft(view)
+    draft.condition(ConditionType.ACCEPTED, None, reason, message)
+    draft.phase(Phase.PENDING, reason, message)
+    return Plan(dry_run=question, waiting=reason.value, status=draft.write())
 
 
 def unreadable(job: CustomObject, error: ValueError) -> Plan:

@@ -12,7 +12,7 @@ from holdfast.api.status import Phase, SlicePool, WorkerCounts
 from holdfast.planning.injection import runs_as_root
 from holdfast.planning.observed import Pod
 from holdfast.planning.plan import PODS, SERVICES, Action, Create, Patch, Plan
-from holdfast.training import nodes, orders, placement, pods, progress, stopping, suspension, waiting
+from holdfast.training import nodes, orders, placement, pods, progress, stopping, waiting
 from holdfast.training.draft import Draft
 from holdfast.training.ended import revise_cause
 from holdfast.training.stopping import Stop
@@ -34,12 +34,17 @@ def was_created(view: View) -> bool:
     return workers is not None and workers.created >= len(view.slots)
 
 
+def newest_pod(view: View) -> int:
+    """Return the newest attempt that this job has a pod of; 0 for none."""
+    return max((pod.attempt for pod in (*view.current.values(), *view.older)), default=0)
+
+
 def begin(view: View) -> Plan:
     """Write the next attempt ahead; its pods are created by the passes that see it in status."""
     draft = Draft(view)
     draft.open_attempt(view.attempt + 1)
     draft.condition(ConditionType.ACCEPTED, True, Reason.ACCEPTED)
-    if suspension.closed(view):
+    if any(c.type == ConditionType.SUSPENDED.value and c.status == "True" for c in view.status.conditions):
         draft.condition(ConditionType.SUSPENDED, False, Reason.NOT_SUSPENDED)
     if view.spec.checkpoint is not None:
         root = runs_as_root(view.job.spec["template"]["spec"])
@@ -82,12 +87,12 @@ def clear_the_way(view: View, draft: Draft) -> Plan | None:
 
 def keep(view: View, draft: Draft) -> Plan:
     """Create what is missing, tell what is waited for, and keep status up to date."""
-    if view.observed.refusals:
-        return _refused(view, draft)
     blocked = _service_blocked(view)
     if blocked is not None:
         return _waiting(view, draft, blocked)
     actions = _service(view) + _missing(view)
+    if actions and view.observed.refusals:
+        return _refused(view, draft, actions)
     if actions:
         return Plan(actions=actions, waiting=Reason.AWAITING_PODS.value)
     progress.bucket_and_health(view, draft, settled=False)
@@ -98,13 +103,13 @@ def keep(view: View, draft: Draft) -> Plan:
     return _running(view, draft)
 
 
-def _refused(view: View, draft: Draft) -> Plan:
+def _refused(view: View, draft: Draft, actions: tuple[Action, ...]) -> Plan:
     newest = max(view.observed.refusals, key=lambda item: item.at)
     wait = waiting.refusal(newest)
     age = (view.now - newest.at).total_seconds()
     # The shell forgets a refusal when the create succeeds: try again at a steady pace.
-    actions = _service(view) + _missing(view) if age >= _WORTH_TELLING.total_seconds() else ()
-    return _waiting(view, draft, wait, Stop(actions, requeue_after_s=_WORTH_TELLING.total_seconds()))
+    due = actions if age >= _WORTH_TELLING.total_seconds() else ()
+    return _waiting(view, draft, wait, Stop(due, requeue_after_s=_WORTH_TELLING.total_seconds()))
 
 
 def _service_blocked(view: View) -> Wait | None:

@@ -8,11 +8,20 @@ are lost are given up as in every other stop.
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Final
+
 from holdfast.api import labels as names
+from holdfast.api.conditions import ConditionType
+from holdfast.api.reasons import Reason
+from holdfast.api.status import Phase
 from holdfast.planning.observed import CustomObject
 from holdfast.planning.plan import TRAINING_JOBS, Patch, Plan
 from holdfast.training import stopping
+from holdfast.training.draft import Draft
 from holdfast.training.view import View
+
+_WORTH_TELLING: Final = timedelta(seconds=10)
 
 
 def guard(view: View) -> Plan | None:
@@ -36,7 +45,19 @@ def stop(view: View) -> Plan:
     if not left:
         return release(view.job)
     doing = stopping.stop(view, left, since, broken=True)
-    return Plan(actions=doing.actions, commands=doing.commands, requeue_after_s=doing.requeue_after_s)
+    where = f", {', '.join(doing.unreachable)} of which cannot be reached" if doing.unreachable else ""
+    message = f"{len(left)} pods are being drained and stopped{where}; then the object goes."
+    draft = Draft(view)
+    if view.now - since >= _WORTH_TELLING and view.status.reason != Reason.DELETING.value:
+        draft.condition(ConditionType.RUNNING, False, Reason.DELETING, message)
+        draft.phase(Phase.SUSPENDING, Reason.DELETING, message)
+    return Plan(
+        actions=doing.actions,
+        commands=doing.commands,
+        status=draft.write(),
+        waiting=Reason.DELETING.value,
+        requeue_after_s=min(doing.requeue_after_s or _WORTH_TELLING.total_seconds(), _WORTH_TELLING.total_seconds()),
+    )
 
 
 def release(job: CustomObject) -> Plan:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from holdfast.api.conditions import ConditionType
 from holdfast.api.reasons import Reason
@@ -14,10 +15,15 @@ from holdfast.training.endings import EXIT_PEER_LOST, Ending, of_pod
 from holdfast.training.success import FinalCheckpoint
 from holdfast.training.view import View
 
+# Node monitor grace of Kubernetes (50 s since 1.32, 40 s before) and a little.
+_NODE_LOSS_SHOWS: Final = timedelta(seconds=60)
+
 
 def attempt_ended(view: View, end: Ending) -> Plan:
     """Write ahead what follows the end of the current attempt; the next pass stops its pods."""
     decision = recovery.after(view, end)
+    if isinstance(decision, recovery.GiveUp) and _may_be_the_node(view, end, decision):
+        return Plan(waiting=Reason.NODE_UNREACHABLE.value, requeue_after_s=1.0)
     draft = Draft(view)
     _keep_what_was_told(view, draft)
     draft.close_attempt(end.cause, end)
@@ -33,6 +39,15 @@ def attempt_ended(view: View, end: Ending) -> Plan:
     draft.phase(Phase.RESTARTING, end.cause, end.message)
     draft.event("Warning", end.cause.value, f"Attempt {view.attempt} ended, {decision.attempt} follows: {end.message}")
     return Plan(write_ahead=draft.write(), events=tuple(draft.events))
+
+
+def status_is_behind(view: View, newest: int) -> Plan:
+    """Go on behind an attempt that status does not know: it was lost, or restored from an old copy.
+
+    Where it is only the view that is old, the write fails on its resource version, and the next pass sees better.
+    """
+    message = f"Pods of attempt {newest} exist, which status does not know."
+    return attempt_ended(view, Ending(Reason.SUPERSEDED, message, next_attempt=newest + 1))
 
 
 def trainers_done(view: View, final: FinalCheckpoint) -> Plan:
@@ -68,6 +83,17 @@ def stop_the_rest(view: View) -> Plan:
     return Plan(actions=stop.actions, commands=stop.commands, requeue_after_s=stop.requeue_after_s)
 
 
+def _may_be_the_node(view: View, end: Ending, decision: recovery.GiveUp) -> bool:
+    """Say whether the loss of a node may yet turn out to be behind the failure that would end the job for good.
+
+    A survivor fails within a second of a node's loss; Kubernetes tells of the loss some 40 seconds later.
+    """
+    vague = end.cause in (Reason.WORKER_FAILED, Reason.UNKNOWN)
+    if decision.reason is not Reason.MAX_RESTARTS_EXCEEDED or not vague or end.at is None:
+        return False
+    return view.now - end.at < _NODE_LOSS_SHOWS and not all(pod.ended for pod in view.current.values())
+
+
 def revise_cause(view: View, draft: Draft) -> None:
     """Tell the cause of the attempt before more precisely, as long as its pods can still be seen.
 
@@ -79,6 +105,9 @@ def revise_cause(view: View, draft: Draft) -> None:
     row = rows[-2]
     precise = (Reason.NODE_LOST, Reason.PREEMPTED, Reason.EVICTED, Reason.OUT_OF_MEMORY)
     if row.cause not in (Reason.WORKER_FAILED.value, Reason.UNKNOWN.value):
+        return
+    if row.ended_at is None or view.now - row.ended_at > 2 * _NODE_LOSS_SHOWS:
+        # A node that goes this much later has nothing to do with it.
         return
     pods = [pod for pod in view.older if pod.attempt == row.attempt]
     ends = [end for pod in pods if (end := of_pod(view, pod)) is not None]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -137,7 +137,9 @@ def of_pod(view: View, pod: Pod) -> Ending | None:
         gone = pod.spec.node_name not in view.observed.nodes
         what = "was deleted" if gone else "has been out of reach for longer than recovery.nodeLostTimeout"
         return _end(pod, Reason.NODE_LOST, f"Node {pod.spec.node_name} of worker {pod.slot} {what}.")
-    found = _disrupted(view, pod) or _restore_failed(pod) or _container_failed(view, pod)
+    # The kubelet marks an eviction for pressure with DisruptionTarget too, as it marks the shutdown of a node.
+    by_kubelet = pod.status.phase == "Failed" and pod.status.reason == "Evicted"
+    found = None if by_kubelet else _disrupted(view, pod) or _restore_failed(pod) or _container_failed(view, pod)
     if found is not None:
         return found
     if pod.status.phase == "Failed":
@@ -146,9 +148,22 @@ def of_pod(view: View, pod: Pod) -> Ending | None:
         told = pod.status.message or pod.status.reason or "no reason was given"
         found = _end(pod, cause, f"The pod of worker {pod.slot} failed: {told}")
         return replace(found, by_kubelet=pod.status.reason == "Evicted")
-    if pod.deleting and not pod.ended:
+    if pod.deleting and (not pod.ended or stopped(pod)):
         return _end(pod, Reason.POD_DELETED, f"The pod of worker {pod.slot} was deleted by somebody else.")
     return None
+
+
+def stopped(pod: Pod) -> bool:
+    """Say whether the trainer ended because somebody deleted the pod: exit code 0 is then no success.
+
+    `deletionTimestamp` is the moment of the request plus the grace period.
+    """
+    asked, grace = pod.metadata.deletion_timestamp, pod.metadata.deletion_grace_period_seconds
+    if asked is None:
+        return False
+    ended = _terminated(pod.container(names.TRAINER))
+    at = ended.finished_at if ended else None
+    return at is None or at > asked - timedelta(seconds=grace or 0)
 
 
 def _end(pod: Pod, cause: Reason, message: str, terminated: Terminated | None = None) -> Ending:
@@ -190,7 +205,10 @@ def _restore_failed(pod: Pod) -> Ending | None:
 
 
 def _container_failed(view: View, pod: Pod) -> Ending | None:
-    for status in (*pod.status.container_statuses, *pod.status.init_container_statuses):
+    # A native sidecar of the template ends with whatever its SIGTERM handler says, and restarts in place before: only
+    # in a failed pod did an init container matter.
+    initial = pod.status.init_container_statuses if pod.status.phase == "Failed" else ()
+    for status in (*pod.status.container_statuses, *initial):
         if status.name in (names.RESTORE_CONTAINER, names.SIDECAR_CONTAINER):
             continue
         ended = _terminated(status)

@@ -36,7 +36,9 @@ def places(view: View) -> Mapping[str, Place]:
     taken = set(view.observed.occupied_pools)
     chosen: dict[int, str | None] = {}
     for number in range(view.shape.slices):
-        pool = _pool_in_use(view, number) or _free_pool(view, taken)
+        # A leader that nobody has bound yet decides for its slice: the others wait for it.
+        led = any(pod.metadata.labels.get(names.SLICE) == str(number) for pod in view.current.values())
+        pool = _pool_in_use(view, number) or (None if led else _free_pool(view, taken))
         chosen[number] = pool
         if pool:
             taken.add(pool)
@@ -88,12 +90,22 @@ def _free_pool(view: View, taken: set[str]) -> str | None:
     members: dict[str, int] = defaultdict(int)
     for node in view.observed.nodes.values():
         pool = node.metadata.labels.get(NODE_POOL, "")
-        if pool and pool not in taken and _usable(node, view.shape.node_selector):
+        if pool and pool not in taken and _usable(view, node):
             members[pool] += 1
     whole = sorted(pool for pool, count in members.items() if count == view.shape.hosts_per_slice)
     return whole[0] if whole else None
 
 
-def _usable(node: Node, selector: Mapping[str, str]) -> bool:
-    fits = all(node.metadata.labels.get(key) == value for key, value in selector.items())
+def _usable(view: View, node: Node) -> bool:
+    """Say whether a pod of the job could be put on the node as far as labels tell: the template's wishes count too."""
+    own: Mapping[str, str] = view.job.spec["template"]["spec"].get("nodeSelector") or {}
+    labels = node.metadata.labels
+    fits = all(labels.get(key) == value for key, value in {**own, **view.shape.node_selector}.items())
+    fits = fits and all(_matches(labels, expression) for expression in view.shape.node_expressions)
     return fits and not node.spec.unschedulable and node.unready_since is None
+
+
+def _matches(labels: Mapping[str, str], expression: Mapping[str, object]) -> bool:
+    """Evaluate one match expression that the shape of a gang can carry: Exists or DoesNotExist."""
+    present = expression["key"] in labels
+    return present if expression["operator"] == "Exists" else not present

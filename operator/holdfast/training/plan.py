@@ -34,10 +34,12 @@ def plan(observed: Observed, now: datetime) -> Plan:
         return Plan()
     if _is(view, ConditionType.FAILED):
         return ended.stop_the_rest(view)
-    if view.current and trainers_succeeded(view):
+    if view.current and not suspension.closed(view) and trainers_succeeded(view):
         return ended.trainers_done(view, final_checkpoint(view))
     if view.spec.suspend:
         return suspension.suspend(view)
+    if attempt.newest_pod(view) > view.attempt:
+        return ended.status_is_behind(view, attempt.newest_pod(view))
     if suspension.closed(view) or view.attempt == 0:
         return acceptance.refused(view) or deletion.guard(view) or attempt.begin(view)
     end = ending(view, view.current.values(), all_created=attempt.was_created(view))

@@ -152,7 +152,9 @@ def selector(view: View, attempt: int) -> dict[str, str]:
 
 def _place(view: View, spec: Fields, place: Place) -> None:
     shape = view.shape
-    chosen = {**shape.node_selector, **({NODE_POOL: place.pool} if place.pool else {})}
+    own = spec.get("nodeSelector") or {}
+    # A pool that the template names stays: it was the only one to choose from.
+    chosen = {**shape.node_selector, **({NODE_POOL: own.get(NODE_POOL, place.pool)} if place.pool else {})}
     if place.leads:
         # The user's own pod affinity, if there is any, stays; two leaders must never meet in one pool.
         pod_terms = spec.setdefault("affinity", {}).setdefault("podAntiAffinity", {})

@@ -10,6 +10,7 @@ from typing import Final
 from holdfast.api import labels as names
 from holdfast.api.conditions import ConditionType
 from holdfast.api.reasons import Reason
+from holdfast.api.scalars import INT53_MAX
 from holdfast.api.status import MAX_CHECKPOINTS, CheckpointStatus, CommittedCheckpoint, Progress
 from holdfast.api.wire import Commit, Damage, Outcome, Report
 from holdfast.training.draft import Draft
@@ -18,6 +19,9 @@ from holdfast.training.view import View
 
 # Progress in status is for people who look now and then; finer data is in the metrics and the reports.
 REFRESH_S: Final = 60.0
+# Trouble that comes and goes is written at most this often.
+_TROUBLE_S: Final = 10.0
+_AT_ONCE: Final = frozenset({Reason.BUCKET_NOT_FOUND, Reason.ACCESS_DENIED, Reason.INCOMPLETE_CHECKPOINT})
 # Reports are a tenant's word: a reason that is none of these becomes the general one.
 _STORE_REASONS: Final = frozenset({Reason.BUCKET_NOT_FOUND, Reason.ACCESS_DENIED, Reason.STORE_REFUSED})
 _HEALTH_REASONS: Final = frozenset(
@@ -56,7 +60,7 @@ def told(view: View) -> Told:
     newest = [known[key] for key in sorted(known, reverse=True)][:kept]
     restored = [report.restored_step for report in reports if report.role == "Sidecar"]
     restored += [outcome.step for outcome in outcomes]
-    restored_step = next((step for step in restored if step is not None), None)
+    restored_step = next((step for step in map(_step, restored) if step is not None), None)
     checkpoint = None
     if newest or restored_step is not None:
         latest = newest[0] if newest else None
@@ -99,13 +103,21 @@ def store_reason(text: str) -> Reason:
 
 
 def _progress(reports: Iterable[Report]) -> Progress | None:
-    steps = [report.progress for report in reports if report.progress.step is not None]
+    steps = [report.progress for report in reports if _step(report.progress.step) is not None]
     if not steps:
         return None
     best = max(steps, key=lambda progress: progress.step or 0)
     return Progress(
-        step=best.step, total=best.total, loss=_decimal(best.loss), steps_per_second=_decimal(best.steps_per_second)
+        step=_step(best.step),
+        total=_step(best.total),
+        loss=_decimal(best.loss),
+        steps_per_second=_decimal(best.steps_per_second),
     )
+
+
+def _step(value: int | None) -> int | None:
+    """Return a number of steps, or None for what cannot be one: -1 is a usual word for "without end"."""
+    return value if value is not None and 0 <= value <= INT53_MAX else None
 
 
 def _decimal(value: float | None) -> str | None:
@@ -128,28 +140,44 @@ def _is_hex(text: str) -> bool:
 def bucket_and_health(view: View, draft: Draft, *, settled: bool) -> None:
     """Set the conditions about the bucket and the trainer's checkpoints.
 
-    Bad news is written at once; good news only together with something else (`settled`), or to take bad news back.
+    A missing bucket or permission is told at once. What may come and go is told, and good news are, together with
+    something else (`settled`), or at most every 10 seconds; a message stands as long as its reason does.
     """
     reports = current_reports(view)
-    if view.spec.checkpoint is None or not reports:
+    checkpoint = view.spec.checkpoint
+    if checkpoint is None or not reports:
         return
+    since = view.observed.refreshed_at
+    now_and_then = settled or (since is not None and (view.now - since).total_seconds() >= _TROUBLE_S)
     bad = next((report.store for report in reports if not report.store.ready), None)
-    kind = ConditionType.CHECKPOINT_STORE_READY
+    grows = next((r.store.message for r in reports if r.store.reason == Reason.RETENTION_FAILED.value), "")
+    fine = f"{checkpoint.destination} can be read and written."
     if bad is not None:
-        draft.condition(kind, False, store_reason(bad.reason), bad.message)
-    elif settled or _is_false(view, kind):
-        grows = next((r.store.message for r in reports if r.store.reason == Reason.RETENTION_FAILED.value), "")
-        fine = f"{view.spec.checkpoint.destination} can be read and written."
-        draft.condition(kind, True, Reason.RETENTION_FAILED if grows else Reason.READY, grows or fine)
+        store = _News(False, store_reason(bad.reason), bad.message)
+    else:
+        store = _News(True, Reason.RETENTION_FAILED if grows else Reason.READY, grows or fine)
+    _tell(view, draft, ConditionType.CHECKPOINT_STORE_READY, store, now_and_then=now_and_then, settled=settled)
     sick = next((report.health for report in reports if not report.health.healthy), None)
-    kind = ConditionType.CHECKPOINT_HEALTHY
     if sick is not None:
-        draft.condition(
-            kind, False, known_reason(sick.reason, _HEALTH_REASONS, Reason.INCOMPLETE_CHECKPOINT), sick.message
-        )
-    elif settled or _is_false(view, kind):
-        draft.condition(kind, True, Reason.HEALTHY)
+        health = _News(False, known_reason(sick.reason, _HEALTH_REASONS, Reason.INCOMPLETE_CHECKPOINT), sick.message)
+    else:
+        health = _News(True, Reason.HEALTHY, "")
+    _tell(view, draft, ConditionType.CHECKPOINT_HEALTHY, health, now_and_then=now_and_then, settled=settled)
 
 
-def _is_false(view: View, kind: ConditionType) -> bool:
-    return any(c.type == kind.value and c.status == "False" for c in view.status.conditions)
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What a condition would say now."""
+
+    good: bool
+    reason: Reason
+    message: str
+
+
+def _tell(view: View, draft: Draft, kind: ConditionType, news: _News, *, now_and_then: bool, settled: bool) -> None:
+    before = next((c for c in view.status.conditions if c.type == kind.value), None)
+    if before is not None and before.reason == news.reason.value and before.status == str(news.good):
+        return
+    first_good = before is None and news.good
+    if news.reason in _AT_ONCE or (settled if first_good else now_and_then):
+        draft.condition(kind, news.good, news.reason, news.message)

@@ -25,6 +25,8 @@ GRACE_S: Final = 30
 FLUSHED_GRACE_S: Final = 10
 # How long an unreachable sidecar counts as reachable: two heartbeats and a little.
 _SILENCE: Final = timedelta(seconds=70)
+# A sidecar finds a new leader with its next heartbeat at the latest.
+_FIRST_REPORTS: Final = timedelta(seconds=35)
 # A gang that is broken cannot make another checkpoint: its drain only flushes what is complete.
 _BROKEN_DRAIN: Final = timedelta(seconds=15)
 
@@ -112,19 +114,29 @@ def _drainable(pod: Pod) -> bool:
     return bool(sidecar and sidecar.state.running and trainer and (trainer.state.running or trainer.state.terminated))
 
 
+def _had_time(view: View) -> bool:
+    """Say whether this leader has led for long enough that every sidecar in reach has found it."""
+    since = view.observed.leading_since
+    return since is None or view.now - since >= _FIRST_REPORTS
+
+
 def _drain(view: View, pod: Pod, since: datetime, *, broken: bool) -> tuple[Command | None, float]:
     """Return the drain command and when to look again, or None when the pod may be deleted."""
     received = view.observed.reports.get(pod.metadata.uid)
     flush_ends = since + timedelta(seconds=view.flush_timeout_s)
-    if received is None or view.now - received.at > _SILENCE or view.now >= flush_ends:
+    if view.now >= flush_ends or (received is None and _had_time(view)):
         return None, 0.0
-    report = received.report
+    if received is not None and view.now - received.at > _SILENCE:
+        return None, 0.0
     deadline = min(flush_ends, since + _BROKEN_DRAIN) if broken else flush_ends
     order = Command(
         id=f"drain-{pod.attempt}-{int(since.timestamp())}",
         kind="Drain",
         deadline=deadline.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
+    if received is None:
+        return order, 1.0
+    report = received.report
     if order.id in report.acknowledged:
         return None, 0.0
     busy = report.pending_bytes > 0 or report.phase == "Flushing"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from holdfast.api import labels as names
 from holdfast.planning.observed import Pod
-from holdfast.training.endings import outcome_of
+from holdfast.training.endings import outcome_of, stopped
 from holdfast.training.view import View
 
 
@@ -35,7 +35,7 @@ class FinalCheckpoint:
 def trainers_succeeded(view: View) -> bool:
     """Say whether the pod of every slot ended with success."""
     pods = [view.current.get(slot.name) for slot in view.slots]
-    return all(pod is not None and pod.status.phase == "Succeeded" for pod in pods)
+    return all(pod is not None and pod.status.phase == "Succeeded" and not stopped(pod) for pod in pods)
 
 
 def final_checkpoint(view: View) -> FinalCheckpoint:

@@ -116,7 +116,8 @@ def test_back_off_doubles_and_restarts_run_out() -> None:
         waits.append(status["nextRetryAt"])
         times = status["restartTimes"]
     assert waits == [b.stamp(b.NOW + timedelta(seconds=10)), b.stamp(b.NOW + timedelta(seconds=15))]
-    status = after(b.running(0), b.failed(1), status=b.attempt_status(restartTimes=times), spec={"recovery": recovery})
+    out = b.attempt_status(restartTimes=times)
+    status = after(b.failed(0, code=75), b.failed(1), status=out, spec={"recovery": recovery})
     assert b.condition(status, "Failed")["reason"] == "MaxRestartsExceeded"
 
 
