@@ -34,10 +34,10 @@ def main() -> int:
             proof = Story(lab, screen).run()
         console.print()
         for line in proof:
-            console.print(line, highlight=False, markup=False)
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         console.print(f"Nothing that was committed was lost. The demo took {screen.elapsed_s:.0f} s.")
     except Problem as problem:
-        console.print(f"The demo failed: {problem}", style="red", highlight=False, markup=False)
+        console.print(f"The demo failed: {problem}", style="red", highlight=False, markup=False, soft_wrap=True)
         return 1
     finally:
         if lab is not None:

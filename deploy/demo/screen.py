@@ -52,9 +52,11 @@ class Screen:
             for one in looks:
                 if self._said.get(one.name) != one.line():
                     self._said[one.name] = one.line()
-                    self._console.print(f"[{self.elapsed_s:5.0f} s] {one.line()}", highlight=False, markup=False)
+                    self._console.print(
+                        f"[{self.elapsed_s:5.0f} s] {one.line()}", highlight=False, markup=False, soft_wrap=True
+                    )
 
     def tell(self, text: str) -> None:
         """Tell what is being done; it stays on the screen."""
         self._caption = text
-        self._console.print(f"[{self.elapsed_s:5.0f} s] == {text}", highlight=False, markup=False)
+        self._console.print(f"[{self.elapsed_s:5.0f} s] == {text}", highlight=False, markup=False, soft_wrap=True)

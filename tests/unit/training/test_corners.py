@@ -84,10 +84,8 @@ def test_a_native_sidecar_of_the_template_ends_as_it_likes() -> None:
 
 
 def test_a_pool_that_the_pod_cannot_use_is_not_chosen() -> None:
-    spot = {
-        f"spot-{n}": b.node(f"spot-{n}", labels={**SELECTOR, NODE_POOL: "a", "cloud.google.com/gke-spot": "true"})
-        for n in range(4)
-    }
+    labels = {**SELECTOR, NODE_POOL: "a", "cloud.google.com/gke-spot": "true"}
+    spot = {f"spot-{n}": b.node(f"spot-{n}", labels=labels) for n in range(4)}
     starting = b.job(b.attempt_status(created=False, phase="Starting"), accelerator=TPU)
     result = plan(b.observed(starting, service=b.service(), nodes={**spot, **pool("b", 4)}), b.NOW)
     chosen = {action.manifest["spec"]["nodeSelector"][NODE_POOL] for action in result.actions}  # type: ignore[union-attr]
@@ -127,8 +125,7 @@ def test_pods_that_status_does_not_know_of_lead_behind_them(known: int) -> None:
 
 
 def test_the_last_restart_is_not_spent_on_what_may_be_a_lost_node() -> None:
-    spec = {"recovery": {"maxRestarts": 0}}
-    job = b.job(b.attempt_status(), **spec)
+    job = b.job(b.attempt_status(), recovery={"maxRestarts": 0})
     survivor = b.failed(0, code=1)
     early = plan(b.observed(job, survivor, b.running(1)), b.NOW + timedelta(seconds=10))
     assert early.write_ahead is None
@@ -156,11 +153,8 @@ def test_a_bucket_that_flickers_is_not_written_every_time() -> None:
 
 
 def test_suspended_is_taken_back_on_a_job_that_was_created_suspended() -> None:
-    held = {
-        "conditions": [
-            {"type": "Suspended", "status": "True", "reason": "Suspended", "lastTransitionTime": b.stamp(b.NOW)}
-        ]
-    }
+    at = b.stamp(b.NOW)
+    held = {"conditions": [{"type": "Suspended", "status": "True", "reason": "Suspended", "lastTransitionTime": at}]}
     status = b.wanted(plan(b.observed(b.job(held), dry_run=b.accepted()), b.NOW).write_ahead)
     assert b.condition(status, "Suspended")["status"] == "False"
 
