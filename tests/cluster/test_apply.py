@@ -251,3 +251,10 @@ async def test_a_replica_that_does_not_lead_changes_nothing(bench: Bench) -> Non
     with pytest.raises(LeadershipLost):
         await bench.apply(Plan(actions=(bench.create("a"), bench.create("b"))))
     assert bench.server.all("pods") == []
+
+
+async def test_creates_that_meet_trouble_are_failures_and_a_no_is_a_refusal(bench: Bench) -> None:
+    for status, reason in ((500, "InternalError"), (429, "TooManyRequests"), (409, "Conflict")):
+        bench.server.faults.refuse(matching("POST"), ApiError(status, reason, "", retry_after_s=9.0))
+        result = await bench.apply(Plan(actions=(bench.create("a"),)))
+        assert ([error.status for error in result.failures], result.refusals, result.creates) == ([status], [], 0)

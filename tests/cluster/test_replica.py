@@ -32,6 +32,8 @@ class TwoPods:
         self.ask = False
         self.order: tuple[Command, ...] = ()
         self.requeue_after_s: float | None = None
+        self.idle = False
+        self.blind = False
 
     def plan(self, observed: Observed, now: datetime) -> Plan:
         self.shown.append(observed)
@@ -41,7 +43,8 @@ class TwoPods:
         if job.spec.get("broken"):
             raise ZeroDivisionError("a bug in a planner")
         wanted = {f"{observed.name}-{number}" for number in range(2)}
-        missing = sorted(wanted - {pod.metadata.name for pod in observed.pods})
+        there = set() if self.blind else {pod.metadata.name for pod in observed.pods}
+        missing = [] if self.idle else sorted(wanted - there)
         status = {"seen": len(observed.pods), "refused": len(observed.refusals)}
         dry_run = DryRun(PODS, self.pod(observed, "probe"), "1") if self.ask and observed.dry_run is None else None
         return Plan(
@@ -56,12 +59,16 @@ class TwoPods:
             requeue_after_s=self.requeue_after_s,
         )
 
-    @staticmethod
-    def pod(observed: Observed, name: str) -> Document:
+    @classmethod
+    def pod(cls, observed: Observed, name: str) -> Document:
         assert observed.object is not None
-        owner = {"kind": "TrainingJob", "name": observed.name, "uid": observed.object.metadata.uid, "controller": True}
-        marks = {labels.MANAGED_BY: labels.MANAGED_BY_VALUE, labels.JOB_NAME: observed.name}
-        metadata = {"name": name, "namespace": observed.namespace, "labels": marks, "ownerReferences": [owner]}
+        return cls.pod_of(observed.namespace, observed.name, observed.object.metadata.uid, name)
+
+    @staticmethod
+    def pod_of(namespace: str, job: str, uid: str, name: str) -> Document:
+        owner = {"kind": "TrainingJob", "name": job, "uid": uid, "controller": True}
+        marks = {labels.MANAGED_BY: labels.MANAGED_BY_VALUE, labels.JOB_NAME: job}
+        metadata = {"name": name, "namespace": namespace, "labels": marks, "ownerReferences": [owner]}
         return {"metadata": metadata, "spec": {}}
 
 

@@ -31,3 +31,37 @@ async def test_a_question_that_cannot_be_answered_is_asked_slower_and_slower(hou
     await house.clock.advance(300)
     assert 5 <= len(house.planner.shown) <= 25
     assert all(observed.dry_run is None for observed in house.planner.shown)
+
+
+async def test_a_create_that_met_trouble_is_no_refusal_and_is_made_again_soon(house: House) -> None:
+    house.server.faults.refuse(matching("POST", "/pods"), ApiError(500, "InternalError", "etcd"), times=14)
+    house.job()
+    await house.start()
+    assert await house.until(seen=2) < 15
+    assert all(observed.refusals == () for observed in house.planner.shown)
+
+
+async def test_a_refusal_of_what_exists_by_now_is_forgotten(house: House) -> None:
+    house.server.store.deny = lambda info, document: (
+        ApiError(403, "Forbidden", "quota") if info.plural == "pods" else None
+    )
+    job = house.job()
+    await house.start()
+    await house.until(refused=2)
+    house.planner.idle = True
+    house.server.store.deny = lambda info, document: None
+    for name in ("j-0", "j-1"):
+        house.server.put("pods", house.planner.pod_of("ns", "j", job["metadata"]["uid"], name))
+    await house.until(refused=0, seen=2)
+
+
+async def test_the_refusal_of_a_name_that_somebody_else_holds_stands(house: House) -> None:
+    for name in ("j-0", "j-1"):
+        house.server.put("pods", house.planner.pod_of("ns", "j", "a-former-job", name))
+    house.planner.blind = True
+    house.job()
+    await house.start()
+    await house.until(refused=2)
+    house.planner.idle = True
+    await house.clock.advance(60)
+    assert len(house.planner.shown[-1].refusals) == 2

@@ -7,7 +7,7 @@ kept in memory only: after a restart the plans ask or wait anew, and come to the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from holdfast.app.kinds import Registration
@@ -79,7 +79,8 @@ class Reconciler:
         wait_s = self._watched.expectations.wait_s(owner.uid)
         if wait_s > 0:
             return Outcome(alarm_s=wait_s)
-        plan = registration.plan(observed, self._clock.now())
+        memory.refusals = tuple(item for item in memory.refusals if not self._exists(item, owner))
+        plan = registration.plan(replace(observed, refusals=memory.refusals), self._clock.now())
         self._command(plan, memory)
         result = await self._applier.apply(plan, owner)
         self._remember(plan, result, memory)
@@ -118,7 +119,6 @@ class Reconciler:
             service=services[0] if services else None,
             nodes=watched.node_objects,
             reports=reports,
-            refusals=memory.refusals,
             dry_run=memory.dry_run,
             waiting=memory.waiting,
             refreshed_at=memory.refreshed_at,
@@ -136,6 +136,11 @@ class Reconciler:
             return None
         return Owner(registration.resource, key[0], key[1], uid)
 
+    def _exists(self, refusal: Refusal, owner: Owner) -> bool:
+        """Say whether what was refused once is seen to exist and to be the owner's: somebody's create came through."""
+        seen = self._watched.look_up(refusal.resource, owner.namespace, refusal.name)
+        return seen is not None and seen.owner_uid == owner.uid
+
     def _command(self, plan: Plan, memory: Memory) -> None:
         """Publish the plan's commands and withdraw those that it no longer names."""
         for uid, commands in plan.commands.items():
@@ -145,7 +150,7 @@ class Reconciler:
         memory.commanded = commanded
 
     def _remember(self, plan: Plan, result: ApplyResult, memory: Memory) -> None:
-        if result.creates:
+        if result.creates or plan.write_ahead is not None:
             memory.refusals = tuple(result.refusals)
         if result.dry_run is not None:
             memory.dry_run = result.dry_run

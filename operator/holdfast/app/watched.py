@@ -76,7 +76,7 @@ class Watched:
             Kind(SERVICES, Service, identify), _MANAGED, {_BY_JOB: self._owner_names}
         )
         self.pools = PoolOccupancy(self.nodes)
-        self.expectations = Expectations(clock, self._lookup, self.caches)
+        self.expectations = Expectations(clock, self.look_up, self.caches)
         self._listen()
 
     def start(self, spawner: Spawner) -> list[asyncio.Task[None]]:
@@ -115,6 +115,12 @@ class Watched:
             if name := item.metadata.labels.get(registration.name_label):
                 yield registration, (item.metadata.namespace, name)
 
+    def look_up(self, resource: Resource, namespace: str, name: str) -> Identity | None:
+        """Return who the cache of `resource` holds under this name, None where there is none, or no cache."""
+        cache = self.caches.get(resource)
+        found = cache.get(namespace, name) if cache is not None else None
+        return identify(found) if found is not None else None
+
     def _watch(self, kind: Kind[T], selector: str = "", indexes: Any = None) -> Cache[T]:
         cache: Cache[T] = Cache(kind.identify, indexes)
         self.caches[kind.resource] = cache
@@ -122,11 +128,6 @@ class Watched:
             self._transport, self._clock, self._random, kind, cache, labels=selector, settings=self._watch_settings
         )
         return cache
-
-    def _lookup(self, resource: Resource, namespace: str, name: str) -> Identity | None:
-        cache = self.caches.get(resource)
-        found = cache.get(namespace, name) if cache is not None else None
-        return identify(found) if found is not None else None
 
     def _listen(self) -> None:
         for resource, cache in self.objects.items():

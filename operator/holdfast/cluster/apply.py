@@ -30,8 +30,9 @@ class ApplyResult:
     """What came of a plan.
 
     `conflict`: it was made from an old view; plan again. `gone`: the object does not exist any more. `refusals`:
-    creates that were not accepted. `failures`: anything else that went wrong; plan again after a back-off. `creates`
-    counts the creates that were answered, refused ones included, `writes` all requests that changed something.
+    creates that the server said no to. `failures`: anything else that went wrong, creates included that got no answer or
+    met trouble in the server, and may have been carried out all the same; plan again after a back-off. `creates` counts
+    the creates that were accepted or refused, `writes` all requests that changed something.
     """
 
     conflict: bool = False
@@ -170,14 +171,15 @@ class Applier:
             # Without an answer the object may exist: then the expectation stands until it is seen or expires.
             if error.status != 0:
                 self._expectations.creation_failed(owner.uid, action.resource, namespace, name)
+            # A 409 "Conflict" on a create is a race inside the server, for example on a quota's count.
+            if may_pass(error) or error.reason == "Conflict":
+                result.failures.append(error)
+                return
             result.creates += 1
             reason = "NameTaken" if isinstance(error, NameTaken) else error.reason
             result.refusals.append(
                 Refusal(action.resource, name, error.status, reason, error.message, self._clock.now())
             )
-            # A 409 "Conflict" on a create is a race inside the server, for example on a quota's count.
-            if may_pass(error) or error.reason == "Conflict":
-                result.failures.append(error)
             return
         self._expectations.creation_answered(owner.uid, action.resource, header.identity)
         result.creates += 1
