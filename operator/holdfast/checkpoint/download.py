@@ -102,7 +102,7 @@ def matches(entry: FileEntry, path: Path) -> bool:
 
 
 def finish_tree(part: Part, target: Path) -> None:
-    """Give everything its recorded owner, mode and time, and make it durable. Owners only where that is permitted."""
+    """Give all files their recorded owner, mode and time, and make the tree durable. Owners only where permitted."""
     for link in part.symlinks:
         path = target / link.path
         path.unlink(missing_ok=True)
@@ -112,17 +112,24 @@ def finish_tree(part: Part, target: Path) -> None:
         _own(path, entry.uid, entry.gid)
         _mode(path, entry.mode)
         os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
-    # From the leaves up: a directory that is not writable must be filled before it is closed.
-    for directory in sorted(part.directories, key=lambda entry: entry.path.count("/"), reverse=True):
-        path = target / directory.path
-        sync_directory(path)
-        _own(path, directory.uid, directory.gid)
-        if directory.path != ".":
-            _mode(path, directory.mode)
-    root = next((entry for entry in part.directories if entry.path == "."), None)
-    if root is not None:
-        _mode(target, root.mode)
+    for directory in part.directories:
+        sync_directory(target / directory.path)
     sync_directory(target.parent)
+
+
+def close_directories(part: Part, target: Path) -> None:
+    """Give the directories their recorded owners and modes, once the tree is where it belongs.
+
+    A directory that its owner may not write to cannot be moved to another parent, except by root.
+    """
+    # From the leaves up: below a directory that is closed nothing can be changed any more.
+    for directory in sorted(part.directories, key=lambda entry: len(PurePosixPath(entry.path).parts), reverse=True):
+        path = target / directory.path
+        _own(path, directory.uid, directory.gid)
+        _mode(path, directory.mode)
+    with contextlib.suppress(PermissionError):
+        # A directory that its owner may not read cannot be opened any more.
+        sync_directory(target)
 
 
 def _lay_out(part: Part, target: Path) -> None:

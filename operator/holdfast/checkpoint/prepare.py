@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.api.wire import Outcome, SidecarConfig
-from holdfast.checkpoint.download import Downloader, check_paths
+from holdfast.checkpoint.download import Downloader, check_paths, close_directories
 from holdfast.checkpoint.errors import Refusal
 from holdfast.checkpoint.manifests import Commit, CommitRef, Part
 from holdfast.checkpoint.store.retrying import PatientStore
 from holdfast.checkpoint.verify import read_commit, read_part
-from holdfast.checkpoint.volume import Volume, remove_tree, sync_directory
+from holdfast.checkpoint.volume import Volume, open_directories, remove_tree, sync_directory
 from holdfast.seams import Spawner
 
 
@@ -77,6 +78,7 @@ class Preparer:
             target.parent.mkdir(parents=True, exist_ok=True)
             source.rename(target)
             sync_directory(target.parent)
+        close_directories(part, target)
 
     def _target(self, ref: CommitRef) -> Path:
         return self._volume.incoming / f"{ref.run}-{ref.step}"
@@ -88,9 +90,13 @@ class Preparer:
             if other != target:
                 remove_tree(other)
         if target.exists():
+            open_directories(target)
             return
         for data in (self._volume.data, *self._volume.older_data()):
             local = data / part.directory
             if local.is_dir() and not local.is_symlink():
-                local.rename(target)
-                return
+                open_directories(local)
+                # What belongs to another user may not be ours to move.
+                with contextlib.suppress(PermissionError):
+                    local.rename(target)
+                    return

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -121,8 +122,30 @@ def remove_tree(path: Path) -> None:
     Something inside may vanish meanwhile, as a trainer of an older attempt may still be tidying up.
     """
     for _ in range(_REMOVE_ATTEMPTS):
-        with contextlib.suppress(FileNotFoundError):
+        try:
             shutil.rmtree(path)
+        except FileNotFoundError:
+            pass
+        except PermissionError:
+            open_directories(path)
         if not path.exists():
             return
     shutil.rmtree(path)
+
+
+def open_directories(path: Path) -> None:
+    """Let the owner read, write and enter all directories of a tree, as far as that is permitted.
+
+    Only root may fill, empty or move a directory that its owner has closed. Raises OSError.
+    """
+    _open_directory(path)
+    for root, directories, _ in os.walk(path):
+        for name in directories:
+            _open_directory(Path(root) / name)
+
+
+def _open_directory(path: Path) -> None:
+    with contextlib.suppress(PermissionError, FileNotFoundError):
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+            path.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
