@@ -74,6 +74,6 @@ def lines(job: Job, calm: Fields, disturbed: Fields, disasters: list[Disaster]) 
         manifest = job.lab.bucket.document(newest.name)
         yield f"The last manifest: gs://{job.lab.bucket.name}/{newest.name}"
         yield (
-            f"  run {manifest['run']}, step {manifest['step']}, {len(manifest['parts'])} parts, {manifest['bytes']} bytes,"
+            f"  run {manifest['run']}, step {manifest['step']}, {len(manifest['parts'])} parts, {manifest['bytes']} B,"
             f" committed by worker {manifest['committedBy']} at {manifest['committedAt']}"
         )
