@@ -8,12 +8,15 @@ pinned file and with the bucket's own listing before it is believed.
 from __future__ import annotations
 
 import contextlib
+import logging
 from pathlib import Path
 
 import msgspec
 
 from holdfast.checkpoint.manifests import FileEntry
 from holdfast.checkpoint.pin import PinnedFile
+
+log = logging.getLogger(__name__)
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -27,11 +30,12 @@ class Journal:
     def __init__(self, folder: Path, run: int, step: int) -> None:
         self._path = folder / f"{run}-{step}.jsonl"
         self._entries: dict[str, _Line] = {}
+        self._failed = False
 
     def load(self) -> None:
         """Read what an earlier life of the sidecar wrote."""
         self._entries.clear()
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             for line in self._path.read_bytes().splitlines():
                 with contextlib.suppress(msgspec.DecodeError):
                     entry = msgspec.json.decode(line, type=_Line)
@@ -49,14 +53,21 @@ class Journal:
         return len(self._entries)
 
     def add(self, file: PinnedFile, entry: FileEntry) -> None:
-        """Record that the file is in the bucket."""
+        """Record that the file is in the bucket, as far as the volume takes it."""
         line = _Line(inode=file.inode, entry=entry)
         self._entries[entry.path] = line
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab") as journal:
-            journal.write(msgspec.json.encode(line) + b"\n")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab") as journal:
+                journal.write(msgspec.json.encode(line) + b"\n")
+        except OSError as error:
+            # A full volume is freed by uploads alone, so it must never stop one.
+            if not self._failed:
+                log.warning("journal_not_written", extra={"path": str(self._path), "error": str(error)})
+            self._failed = True
 
     def discard(self) -> None:
         """Remove the journal: the part manifest says it all, or the step was given up."""
         self._entries.clear()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)

@@ -25,6 +25,8 @@ from holdfast.checkpoint.volume import read_state, remove_tree, sync_directory, 
 
 # What the kernel answers where a hard link cannot be made: not permitted, another file system, too many, not supported.
 _NO_LINK: Final = (errno.EPERM, errno.EACCES, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EROFS)
+# What it answers where there is no room for names: open descriptors take none.
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 _RECORD: Final = "pin.json"
 _FILES: Final = "files"
 
@@ -102,9 +104,24 @@ def pin(found: Found, data: Path, pins: Path) -> Pin:
     Raises `Vanished` where the trainer removes it meanwhile, `TornRead` where it changes meanwhile, `Unsupported` where
     it holds what a bucket cannot keep, and OSError.
     """
+    _name(Path(found.directory))
     root = pins / str(found.step)
-    remove_tree(root)
-    building = _Builder(data / found.directory, root / _FILES)
+    try:
+        try:
+            remove_tree(root)
+            return _held(found, data, root, linking=True)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            # The step that waits for its upload longest may be what fills the volume: hold it without writing.
+            remove_tree(root)
+            return _held(found, data, root, linking=False)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Vanished(f"step {found.step} was removed while it was being held: {error}") from error
+
+
+def _held(found: Found, data: Path, root: Path, *, linking: bool) -> Pin:
+    building = _Builder(data / found.directory, root / _FILES, linking=linking)
     try:
         building.add(Path())
         building.recheck()
@@ -113,7 +130,7 @@ def pin(found: Found, data: Path, pins: Path) -> Pin:
             directory=found.directory,
             format=found.format,
             evidence=found.evidence,
-            linked=not building.descriptors,
+            linked=building.linking,
             files=tuple(building.files),
             directories=tuple(building.directories),
             symlinks=tuple(building.symlinks),
@@ -121,11 +138,9 @@ def pin(found: Found, data: Path, pins: Path) -> Pin:
         if record.linked:
             sync_directory(root / _FILES)
             write_file(root / _RECORD, msgspec.json.encode(record))
-    except BaseException as error:
+    except BaseException:
         building.abandon()
         remove_tree(root)
-        if isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise Vanished(f"step {found.step} was removed while it was being held: {error}") from error
         raise
     return Pin(record, root, building.descriptors)
 
@@ -146,10 +161,10 @@ def recover(pins: Path) -> list[Pin]:
 class _Builder:
     """Walks a step's directory and links, or opens, what it finds."""
 
-    def __init__(self, source: Path, target: Path) -> None:
+    def __init__(self, source: Path, target: Path, *, linking: bool) -> None:
         self._source = source
         self._target = target
-        self._linking = True
+        self.linking = linking
         self.files: list[PinnedFile] = []
         self.directories: list[DirectoryEntry] = []
         self.symlinks: list[SymlinkEntry] = []
@@ -164,7 +179,8 @@ class _Builder:
                 path=_name(relative), mode=stat.S_IMODE(status.st_mode), uid=status.st_uid, gid=status.st_gid
             )
         )
-        (self._target / relative).mkdir(parents=True, exist_ok=True)
+        if self.linking:
+            (self._target / relative).mkdir(parents=True, exist_ok=True)
         for entry in sorted(source.iterdir()):
             self._add_entry(relative / entry.name)
 
@@ -194,7 +210,7 @@ class _Builder:
     def _hold(self, relative: Path, name: str) -> os.stat_result:
         """Link or open one file and return its status, taken from what is now held."""
         source, target = self._source / relative, self._target / relative
-        if self._linking:
+        if self.linking:
             try:
                 os.link(source, target, follow_symlinks=False)
                 return target.lstat()
@@ -202,7 +218,7 @@ class _Builder:
                 if error.errno not in _NO_LINK:
                     raise
                 # All or nothing: what was linked so far is opened from its link.
-                self._linking = False
+                self.linking = False
                 for file in self.files:
                     self.descriptors[file.path] = os.open(self._target / file.path, os.O_RDONLY | os.O_NOFOLLOW)
         descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -62,5 +61,5 @@ def test_a_closed_tree_can_be_removed(plain_user_root: Path) -> None:
     inner.chmod(0o000)
     inner.parent.chmod(0o555)
     remove_tree(plain_user_root / "tree")
-    assert os.listdir(plain_user_root) == ["outside"]
+    assert list(plain_user_root.iterdir()) == [outside]
     assert outside.stat().st_mode & 0o777 == 0o555

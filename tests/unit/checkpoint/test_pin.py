@@ -152,10 +152,10 @@ def test_other_errors_of_the_volume_are_raised_as_they_are(
     data: Path, pins: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def link(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(5, "Input/output error")
 
     monkeypatch.setattr("os.link", link)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="Input/output error"):
         pin(FOUND, data, pins)
 
 
