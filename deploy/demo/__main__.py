@@ -1,6 +1,7 @@
 """`python -m deploy.demo`: the main job on a real local cluster, with its disasters, and the proof.
 
-KEEP=1 leaves cluster and jobs up and prints how to reach them. Exit code 1 when a promise was broken.
+KEEP=1 leaves cluster and jobs up and prints how to reach them; a cluster that was up before stays up anyway. Exit code 1
+when a promise was broken.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def main() -> int:
     keep = os.environ.get("KEEP", "") not in ("", "0")
     console = Console()
     lab: Lab | None = None
+    was_up = _is_up(name)
     try:
         lab = installation.ensure(name)
         screen = Screen(console)
@@ -42,8 +44,16 @@ def main() -> int:
     finally:
         if lab is not None:
             bring_nodes_back(lab)
-            _leave(name, lab, keep=keep, console=console)
+            _leave(name, lab, keep=keep or was_up, console=console)
     return 0
+
+
+def _is_up(name: str) -> bool:
+    """Whether the cluster answers already: then it is somebody's, and stays."""
+    try:
+        return cluster.attach(name, cache()).answers()
+    except Problem:
+        return False
 
 
 def _leave(name: str, lab: Lab, *, keep: bool, console: Console) -> None:
