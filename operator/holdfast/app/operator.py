@@ -9,6 +9,7 @@ from holdfast.app.engine import Engine
 from holdfast.app.health import HealthServer
 from holdfast.app.kinds import REGISTERED, Registration
 from holdfast.app.metrics import MeasuredTransport, Metrics, phases
+from holdfast.app.missing_nodes import MissingNodes
 from holdfast.app.reconcile import Outcome, Reconciler
 from holdfast.app.settings import OperatorSettings
 from holdfast.app.watched import Watched
@@ -80,7 +81,13 @@ class Replica:
         recorder = EventRecorder(events, clock, controller="holdfast.dev/operator", instance=settings.pod_name)
         applier = Applier(client, self.watched.expectations, recorder, clock, spawner)
         self.reconciler = Reconciler(
-            self.watched, applier, self.inbox, self.commands, clock, self._installation_settings
+            self.watched,
+            applier,
+            self.inbox,
+            self.commands,
+            MissingNodes(client, clock, spawner),
+            clock,
+            self._installation_settings,
         )
         self.engine = Engine(
             self.watched,

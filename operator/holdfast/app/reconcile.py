@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from holdfast.app.kinds import Registration
+from holdfast.app.missing_nodes import LOOK_AGAIN_S, MissingNodes
 from holdfast.app.watched import Watched
 from holdfast.cluster.apply import Applier, ApplyResult
 from holdfast.cluster.events import Owner
@@ -55,6 +56,7 @@ class Reconciler:
         applier: Applier,
         inbox: Inbox,
         commands: CommandBoard,
+        missing_nodes: MissingNodes,
         clock: Clock,
         settings: Callable[[], Settings],
     ) -> None:
@@ -62,6 +64,7 @@ class Reconciler:
         self._applier = applier
         self._inbox = inbox
         self._commands = commands
+        self._missing_nodes = missing_nodes
         self._clock = clock
         self._settings = settings
         self._memories: dict[tuple[Registration, Key], Memory] = {}
@@ -79,6 +82,9 @@ class Reconciler:
         wait_s = self._watched.expectations.wait_s(owner.uid)
         if wait_s > 0:
             return Outcome(alarm_s=wait_s)
+        unseen = {pod.spec.node_name for pod in observed.pods} - observed.nodes.keys() - {""}
+        if unseen:
+            observed = replace(observed, nodes={**observed.nodes, **await self._missing_nodes.find(unseen)})
         memory.refusals = tuple(item for item in memory.refusals if not self._exists(item, owner))
         plan = registration.plan(replace(observed, refusals=memory.refusals), self._clock.now())
         self._command(plan, memory)
@@ -86,7 +92,10 @@ class Reconciler:
         self._remember(plan, result, memory)
         again = result.dry_run is not None
         retry = result.conflict or bool(result.failures) or bool(result.refusals)
-        return Outcome(alarm_s=plan.requeue_after_s, retry=retry, again=again, result=result)
+        alarms = [] if plan.requeue_after_s is None else [plan.requeue_after_s]
+        if unseen & observed.nodes.keys():
+            alarms.append(LOOK_AGAIN_S)
+        return Outcome(alarm_s=min(alarms, default=None), retry=retry, again=again, result=result)
 
     def waiting(self) -> list[tuple[Registration, Key]]:
         """Return the objects whose last plan waits for something."""

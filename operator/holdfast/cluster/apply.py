@@ -30,9 +30,9 @@ class ApplyResult:
     """What came of a plan.
 
     `conflict`: it was made from an old view; plan again. `gone`: the object does not exist any more. `refusals`:
-    creates that the server said no to. `failures`: anything else that went wrong, creates included that got no answer or
-    met trouble in the server, and may have been carried out all the same; plan again after a back-off. `creates` counts
-    the creates that were accepted or refused, `writes` all requests that changed something.
+    creates that the server said no to. `failures`: anything else that went wrong; plan again after a back-off. A create
+    without an answer, or that met trouble in the server, is one, and may have been carried out. `creates` counts those
+    that were accepted or refused, `writes` all requests that changed something.
     """
 
     conflict: bool = False

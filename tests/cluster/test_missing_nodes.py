@@ -1,0 +1,66 @@
+"""A node that the cache does not hold is gone only where the API server says so."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from holdfast.app.operator import Replica
+from holdfast.seams import ApiError
+from tests.cluster.test_replica import House
+from tests.support.apiserver_faults import matching
+from tests.support.clock import run_until
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    made = House()
+    yield made
+    for power in made.power:
+        await power.stop()
+        assert not power.failures
+
+
+async def bound_while_the_nodes_are_not_seen(house: House, *nodes: str) -> Replica:
+    """Run a job, silence the watch of nodes, add `nodes`, and bind the job's pods to node n-0."""
+    house.job()
+    replica = await house.start()
+    await house.until(seen=2)
+    for watch in house.server.watches:
+        watch.silent = watch.silent or watch._target.info.plural == "nodes"
+    for name in nodes:
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        house.server.put("nodes", {"metadata": {"name": name, "labels": {"pool": "p"}}, "status": ready})
+    for name in ("j-0", "j-1"):
+        house.server.merge("pods", "ns", name, {"spec": {"nodeName": "n-0"}})
+    return replica
+
+
+def reads(house: House) -> int:
+    return sum(1 for method, path in house.server.requests if method == "GET" and path.endswith("/nodes/n-0"))
+
+
+async def test_a_node_that_is_not_seen_yet_is_read_and_shown(house: House) -> None:
+    await bound_while_the_nodes_are_not_seen(house, "n-0")
+    await house.clock.advance(1)
+    assert house.planner.shown[-1].nodes["n-0"].metadata.labels == {"pool": "p"}
+    assert reads(house) == 1
+    await house.clock.advance(20)
+    assert 4 <= reads(house) <= 5, "read again while the cache does not hold it, once in five seconds"
+
+
+async def test_a_node_that_is_gone_is_not_shown(house: House) -> None:
+    await bound_while_the_nodes_are_not_seen(house)
+    await house.clock.advance(1)
+    assert house.planner.shown[-1].pods[0].spec.node_name == "n-0"
+    assert "n-0" not in house.planner.shown[-1].nodes
+
+
+async def test_nothing_is_known_of_a_node_that_cannot_be_read(house: House) -> None:
+    house.server.faults.refuse(matching("GET", "/nodes/"), ApiError(503, "Busy", "", retry_after_s=9.0))
+    await bound_while_the_nodes_are_not_seen(house)
+    await run_until(house.clock, lambda: "n-0" in house.planner.shown[-1].nodes, limit_s=2)
+    assert house.planner.shown[-1].nodes["n-0"].status.conditions == ()
+    await house.clock.advance(6)
+    assert "n-0" not in house.planner.shown[-1].nodes, "the next look has an answer"
