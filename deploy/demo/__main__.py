@@ -1,7 +1,7 @@
 """`python -m deploy.demo`: the main job on a real local cluster, with its disasters, and the proof.
 
-KEEP=1 leaves cluster and jobs up and prints how to reach them; a cluster that was up before stays up anyway. Exit code 1
-when a promise was broken.
+KEEP=1 leaves cluster and jobs up and prints how to reach them; a cluster that was up before stays up anyway. Exit code
+1 when a promise was broken.
 """
 
 from __future__ import annotations
