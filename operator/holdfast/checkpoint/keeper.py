@@ -57,6 +57,8 @@ class Keeper:
         self._commits: RunCommits | None = None
         self._recovered = False
         self._given_up: set[int] = set()
+        # Complete steps that the last look could not hold: nothing is done before they are.
+        self._unheld: set[int] = set()
         self._problems = Problems()
         self._store_state = StoreState()
         self._fenced: Outcome | None = None
@@ -114,6 +116,7 @@ class Keeper:
             for surplus in self._backlog.surplus(self.every_steps):
                 self._given_up.add(surplus.record.step)
                 await self._let_go(surplus)
+            self._unheld = {found.step for found in seen.complete if self._is_news(found)}
             if self._commits is None and seen.complete:
                 self._see(seen.complete[-1].step)
             return changed
@@ -163,11 +166,12 @@ class Keeper:
             while True:
                 changed = await self.tick()
                 clean = self._store_state.ready and (self._recovered or self._commits is None)
-                done = self._fenced is not None or (clean and not self._backlog and not changed)
-                if done:
-                    return True
-                if self._clock.monotonic() >= end:
-                    return False
+                late = self._clock.monotonic() >= end
+                # What changed may have made room for more; when the time is over only what is left counts.
+                idle = not self._backlog and not self._unheld and (late or not changed)
+                done = self._fenced is not None or (clean and idle)
+                if done or late:
+                    return done
                 if not changed:
                     await self._clock.sleep(_FLUSH_PAUSE_S)
         finally:
@@ -273,7 +277,11 @@ class Keeper:
             self._problems.refused[step] = str(error)
         finally:
             self._sent = 0
-        await self._let_go(self._backlog.take(step))
+        try:
+            # A look must not hold the step anew while what was held of it is being removed.
+            await self._let_go(held)
+        finally:
+            self._backlog.take(step)
         return True
 
     def _may_go_on(self, step: int) -> bool:

@@ -94,7 +94,8 @@ async def _keep(keeper: Keeper, seams: Seams, stop: asyncio.Event) -> None:
             await task
     finally:
         stopped.cancel()
-        looking.cancel()
         if stopped not in ended:
-            # Something broke. After a stop an upload goes on instead: finishing decides what is worth going on with.
+            # Something broke. After a stop both turns go on to their ends instead: finishing waits for the look, whose
+            # thread cannot be stopped, and decides which upload is worth going on with.
+            looking.cancel()
             working.cancel()

@@ -33,7 +33,7 @@ class FullVolume:
         return self._real["open"](path, mode, *rest, **more)
 
     def _check(self, place: Any) -> None:
-        if self.full and "/state/" in os.fspath(place) and not os.path.isdir(place):
+        if self.full and "/state/" in os.fspath(place) and not Path(place).is_dir():
             raise OSError(errno.ENOSPC, "No space left on device", os.fspath(place))
 
 
