@@ -47,6 +47,7 @@ class Replica:
         watch: WatchSettings = WatchSettings(),  # noqa: B008 - frozen
     ) -> None:
         self.settings = settings
+        self._clock = clock
         self.metrics = Metrics()
         measured = MeasuredTransport(transport, self.metrics, clock)
         self.elector = LeaseElector(
@@ -100,6 +101,7 @@ class Replica:
             ready=lambda: self.reports.up,
         )
         self.health = HealthServer(self.engine, self.metrics, self.reports, state=self.debug_state)
+        self.elector.listen(self._led)
         self.watched.pods.listen(self._forget_pod)
         self.inbox.listen(lambda report: self._wake_owners(report.pod_uid))
         self.engine.on_pass(self._count_pass)
@@ -171,6 +173,12 @@ class Replica:
         if (pod := self.watched.pod_by_uid(pod_uid)) is not None:
             for registration, key in self.watched.owners_of(pod):
                 self.wake(registration.resource, key)
+
+    def _led(self, leading: bool) -> None:
+        """Begin or end a term: reports go to whoever leads, so those of an earlier term tell nothing."""
+        self.reconciler.leading_since = self._clock.now() if leading else None
+        if not leading:
+            self.inbox.clear()
 
     def _forget_pod(self, old: Pod | None, new: Pod | None) -> None:
         if new is None and old is not None:

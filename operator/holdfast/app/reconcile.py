@@ -48,7 +48,10 @@ class Outcome:
 
 
 class Reconciler:
-    """Makes passes. One at a time for one key; the queue sees to that."""
+    """Makes passes. One at a time for one key; the queue sees to that.
+
+    `leading_since` is set by whoever knows the lease; plans are handed it.
+    """
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class Reconciler:
         self._missing_nodes = missing_nodes
         self._clock = clock
         self._settings = settings
+        self.leading_since: datetime | None = None
         self._memories: dict[tuple[Registration, Key], Memory] = {}
 
     async def reconcile(self, registration: Registration, key: Key) -> Outcome:
@@ -131,6 +135,7 @@ class Reconciler:
             dry_run=memory.dry_run,
             waiting=memory.waiting,
             refreshed_at=memory.refreshed_at,
+            leading_since=self.leading_since,
             occupied_pools=watched.pools.occupied_by_others(key),
         )
 

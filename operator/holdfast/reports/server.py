@@ -123,6 +123,8 @@ class ReportServer:
         identity = await self._authenticate(request)
         report = await self._read(request)
         self._authorise(identity, report)
+        # The term may have ended meanwhile, and the inbox with it.
+        self._check_leading()
         self._inbox.put(report)
         commands = self._commands.of(report.pod_uid)
         seconds = _wait_of(request)
