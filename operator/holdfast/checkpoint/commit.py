@@ -51,7 +51,7 @@ class Committer:
         """
         name = layout.commit(self.run, step)
         if await self.store.list(name):
-            return await self._adopt(name)
+            return await self.adopt(step)
         parts = await self._parts(step)
         if parts is None:
             return None
@@ -72,6 +72,18 @@ class Committer:
         # Equal bytes hold our own time of commit: an answer that was lost, so the commit is ours after all.
         return Committed(commit, own=created.data == encode(wanted))
 
+    async def adopt(self, step: int) -> Committed | None:
+        """Return the step's commit, or None where there is none. Never makes one. Raises as `attempt` does."""
+        name = layout.commit(self.run, step)
+        try:
+            data, _ = await self.store.get(name)
+        except ObjectMissing:
+            # Retention was faster: a step that is deleted again is not committed.
+            return None
+        commit = decode(name, data, Commit)
+        await self.require_newest()
+        return Committed(commit, own=False)
+
     async def require_newest(self) -> None:
         """Read the fence. Raises `Fenced`."""
         newer = await newer_run(self.store, self.run)
@@ -88,16 +100,6 @@ class Committer:
             parts=len(commit.parts),
             object=f"{self.config.destination.rstrip('/')}/{layout.commit(commit.run, commit.step)}",
         )
-
-    async def _adopt(self, name: str) -> Committed | None:
-        try:
-            data, _ = await self.store.get(name)
-        except ObjectMissing:
-            # Retention was faster: a step that is deleted again is not committed.
-            return None
-        commit = decode(name, data, Commit)
-        await self.require_newest()
-        return Committed(commit, own=False)
 
     async def _parts(self, step: int) -> tuple[CommitPart, ...] | None:
         """Return the entries for all parts, sorted by slot, or None while some are missing."""

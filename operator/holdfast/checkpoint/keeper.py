@@ -139,6 +139,7 @@ class Keeper:
                 changed = await self._send_next(commits)
                 changed = await commits.settle(now=self._backlog.hurry) or changed
                 await self._drop_known(commits)
+                changed = await commits.tidy(lambda: not self._backlog.hurry) or changed
             except Fenced as fenced:
                 await self._stop(fenced.newer)
                 return True
@@ -151,7 +152,8 @@ class Keeper:
             except OSError as error:
                 self._problems.volume = str(error)
                 return False
-            self._problems.commit = self._problems.volume = ""
+            self._problems.commit = commits.blocked
+            self._problems.volume = ""
             self._store_state = StoreState()
             return changed
 
@@ -221,7 +223,7 @@ class Keeper:
             )
         await self._watch.load(run.directory if run.restored else None)
         if run.run and takes_part(self._config):
-            self._commits = RunCommits(self._config, run.run, self._store, self._clock, self._random)
+            self._commits = RunCommits(self._config, run.run, self._store, self._clock, self._random, self._spawner)
             self._uploader = Uploader(self._config, run.run, self._store, self._spawner, self._count)
             for held in await self._spawner.blocking(lambda: recover(self._volume.pins)):
                 self._backlog.add(held)

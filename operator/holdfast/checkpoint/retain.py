@@ -9,35 +9,64 @@ finds the rest, because a step older than all kept ones that has no commit is a 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
 
 from holdfast.checkpoint import layout, survey
 from holdfast.checkpoint.chain import walk
 from holdfast.checkpoint.manifests import CommitRef, Plan, decode
+from holdfast.checkpoint.parallel import each
 from holdfast.checkpoint.survey import Survey
-from holdfast.seams import ObjectInfo, ObjectStore
+from holdfast.seams import ObjectInfo, ObjectStore, Spawner
 
 # Fewer would leave nothing to fall back to.
 FEWEST_KEPT = 2
+# How many objects go between two looks at the fence and at the time.
+_BATCH: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What one pass of `retain` deleted. `finished` says that nothing is left for another one."""
+
+    commits: tuple[CommitRef, ...]
+    finished: bool
 
 
 async def retain(
-    store: ObjectStore, run: int, keep_last: int, fence: Callable[[], Awaitable[None]]
-) -> tuple[CommitRef, ...]:
-    """Delete the commits beyond the `keep_last` newest of the chain, and remainders. Return what was deleted.
+    store: ObjectStore,
+    spawner: Spawner,
+    run: int,
+    keep_last: int,
+    fence: Callable[[], Awaitable[None]],
+    go_on: Callable[[], bool],
+) -> Deleted:
+    """Delete the commits beyond the `keep_last` newest of the chain, and remainders, for as long as `go_on` says so.
 
-    The caller holds an own commit of `run`. `fence` raises where a newer run exists; it is read before each step goes.
+    The caller holds an own commit of `run`. `fence` raises where a newer run exists; it is read before each batch goes.
     """
     seen = await survey.take(store)
     commits = (await walk(store, seen, run)).commits
     kept = set(commits[: max(FEWEST_KEPT, keep_last)]) | await _named(store, seen, run)
-    doomed = tuple(ref for ref in commits if ref not in kept)
+    doomed = [ref for ref in commits if ref not in kept]
+    deleted: list[CommitRef] = []
     for ref in doomed:
-        await fence()
-        await _delete_step(store, seen.runs[ref.run].steps[ref.step])
+        for batch in _batches(seen.runs[ref.run].steps[ref.step]):
+            if not go_on():
+                return Deleted(tuple(deleted), finished=False)
+            await fence()
+            await _delete(store, spawner, batch)
+            # The manifest goes first: the step is no commit from here on.
+            if ref not in deleted:
+                deleted.append(ref)
     for objects in _remainders(seen, run, [ref.step for ref in commits if ref.run == run and ref in kept]):
-        await fence()
-        await _delete_step(store, objects)
-    return doomed
+        for batch in _batches(objects):
+            if not go_on():
+                return Deleted(tuple(deleted), finished=False)
+            await fence()
+            await _delete(store, spawner, batch)
+    return Deleted(tuple(deleted), finished=True)
 
 
 async def _named(store: ObjectStore, seen: Survey, run: int) -> set[CommitRef]:
@@ -63,9 +92,19 @@ def _remainders(seen: Survey, run: int, kept_steps: list[int]) -> Iterator[list[
                 yield objects
 
 
-async def _delete_step(store: ObjectStore, objects: list[ObjectInfo]) -> None:
-    for info in sorted(objects, key=lambda info: (_rank(info.name), info.name)):
+def _batches(objects: list[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
+    """Yield a step's objects in the order in which they may go: what is in one batch may go in any order."""
+    for _, group in groupby(sorted(objects, key=lambda info: (_rank(info.name), info.name)), lambda i: _rank(i.name)):
+        alike = list(group)
+        for start in range(0, len(alike), _BATCH):
+            yield alike[start : start + _BATCH]
+
+
+async def _delete(store: ObjectStore, spawner: Spawner, batch: list[ObjectInfo]) -> None:
+    async def one(info: ObjectInfo) -> None:
         await store.delete(info.name, generation=info.generation)
+
+    await each(spawner, batch, one, name="delete")
 
 
 def _rank(name: str) -> int:

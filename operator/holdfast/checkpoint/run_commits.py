@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,13 +10,15 @@ from holdfast.api.wire import Commit as CommitReport
 from holdfast.api.wire import Damage, SidecarConfig
 from holdfast.checkpoint import layout
 from holdfast.checkpoint.commit import Committed, Committer
-from holdfast.checkpoint.manifests import Part, decode
+from holdfast.checkpoint.manifests import ManifestError, Part, decode
 from holdfast.checkpoint.retain import retain
 from holdfast.checkpoint.verify import check_part
-from holdfast.seams import Clock, ObjectStore, Random, StoreError
+from holdfast.seams import Clock, ObjectStore, Random, Spawner, StoreError
 
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30.0
+# A slot that deletes sends nothing, and every commit needs its part.
+_LONGEST_TIDYING_S: Final = 10.0
 # How many commits a report carries.
 _REPORTED: Final = 10
 
@@ -27,17 +30,21 @@ class _Open:
     part: Part
     due: float
     pause_s: float = _FIRST_PAUSE_S
+    problem: str = ""
 
 
 class RunCommits:
     """The steps of one run, from this slot's view. Call `recover` once before anything else."""
 
-    def __init__(self, config: SidecarConfig, run: int, store: ObjectStore, clock: Clock, random: Random) -> None:
+    def __init__(
+        self, config: SidecarConfig, run: int, store: ObjectStore, clock: Clock, random: Random, spawner: Spawner
+    ) -> None:
         self._config = config
         self._run = run
         self._store = store
         self._clock = clock
         self._random = random
+        self._spawner = spawner
         self._committer = Committer(config, run, store, clock)
         self._open: dict[int, _Open] = {}
         self.written: set[int] = set()
@@ -45,6 +52,7 @@ class RunCommits:
         self.reports: tuple[CommitReport, ...] = ()
         self.damages: tuple[Damage, ...] = ()
         self.retention_problem = ""
+        self._retention_due = False
 
     async def recover(self) -> None:
         """Learn from the bucket what an earlier life of this sidecar, and the other slots, have done."""
@@ -56,7 +64,8 @@ class RunCommits:
             elif layout.parse_part(info.name) == self._config.slot and (step := layout.parse_step(info.name)):
                 self.written.add(step[1])
         for number in sorted(committed):
-            found = await self._committer.attempt(number)
+            # What was listed may be what retention is deleting: it must not be committed a second time.
+            found = await self._committer.adopt(number)
             if found is not None:
                 self._record(found)
         for number in sorted(self.written):
@@ -80,24 +89,41 @@ class RunCommits:
         """The newest step that only lacks other slots' parts."""
         return max(self._open, default=None)
 
+    @property
+    def blocked(self) -> str:
+        """Why the newest step that cannot be committed as things are cannot, or nothing."""
+        return next(
+            (self._open[step].problem for step in sorted(self._open, reverse=True) if self._open[step].problem), ""
+        )
+
     async def settle(self, *, now: bool = False) -> bool:
         """Commit what can be committed, the newest first; return whether anything was. `now` ignores back-offs.
 
-        Raises `Fenced`, `ManifestError` and the store's errors.
+        What does not fit in the bucket is in `blocked` afterwards. Raises `Fenced` and the store's errors.
         """
         for step in sorted(self._open, reverse=True):
             entry = self._open[step]
             if not now and self._clock.monotonic() < entry.due:
                 continue
-            found = await self._committer.attempt(step)
+            try:
+                found = await self._committer.attempt(step)
+                entry.problem = ""
+            except ManifestError as error:
+                # It stays as it is until somebody mends it, and to find that out all parts are read again.
+                entry.problem = str(error)
+                self._postpone(entry)
+                continue
             if found is None:
-                entry.due = self._clock.monotonic() + self._random.uniform(entry.pause_s / 2, entry.pause_s)
-                entry.pause_s = min(_LONGEST_PAUSE_S, 2 * entry.pause_s)
+                self._postpone(entry)
                 continue
             self._record(found)
             await self._look_after(found, entry.part)
             return True
         return False
+
+    def _postpone(self, entry: _Open) -> None:
+        entry.due = self._clock.monotonic() + self._random.uniform(entry.pause_s / 2, entry.pause_s)
+        entry.pause_s = min(_LONGEST_PAUSE_S, 2 * entry.pause_s)
 
     def _record(self, found: Committed) -> None:
         commit = found.commit
@@ -108,17 +134,33 @@ class RunCommits:
         self._open = {step: entry for step, entry in self._open.items() if step > commit.step}
 
     async def _look_after(self, found: Committed, part: Part) -> None:
-        """Check this slot's part of a new commit, and delete what is no longer needed if the commit is our own."""
+        """Check this slot's part of a new commit; an own commit that is whole makes older ones needless."""
         problems = await check_part(self._store, part)
         self.damages = (self.damages + problems)[-_REPORTED:]
-        if not found.own or problems:
-            return
+        self._retention_due = self._retention_due or (found.own and not problems)
+
+    async def tidy(self, go_on: Callable[[], bool]) -> bool:
+        """Delete, for a while, what an own commit has made needless; return whether anything went.
+
+        It stops early when `go_on` says no; the next call goes on with it. Raises `Fenced`.
+        """
+        if not self._retention_due or not go_on():
+            return False
+        end = self._clock.monotonic() + _LONGEST_TIDYING_S
+        keep = self._config.keep_last
+
+        def may_go_on() -> bool:
+            return go_on() and self._clock.monotonic() < end
+
         try:
-            deleted = await retain(self._store, self._run, self._config.keep_last, self.require_newest)
-        except StoreError as error:
+            deleted = await retain(self._store, self._spawner, self._run, keep, self.require_newest, may_go_on)
+        except (StoreError, ManifestError) as error:
             # The next commit tries again; nothing was lost.
             self.retention_problem = str(error)
-        else:
-            self.retention_problem = ""
-            gone = {ref.step for ref in deleted if ref.run == self._run}
-            self.reports = tuple(report for report in self.reports if report.step not in gone)
+            self._retention_due = False
+            return False
+        self.retention_problem = ""
+        self._retention_due = not deleted.finished
+        gone = {ref.step for ref in deleted.commits if ref.run == self._run}
+        self.reports = tuple(report for report in self.reports if report.step not in gone)
+        return bool(gone) or not deleted.finished

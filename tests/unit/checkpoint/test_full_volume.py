@@ -17,7 +17,7 @@ class FullVolume:
     """Refuses new names and new content below `state/`, as a file system does that has no room left."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self._real = {"link": os.link, "mkdir": os.mkdir, "open": Path.open}
+        self._real: dict[str, Any] = {"link": os.link, "mkdir": os.mkdir, "open": Path.open}
         patch.setattr(os, "link", lambda source, target, **more: self._names("link", target, source, target, **more))
         patch.setattr(os, "mkdir", lambda path, *rest, **more: self._names("mkdir", path, path, *rest, **more))
         patch.setattr(Path, "open", lambda path, mode="r", *rest, **more: self._open(path, mode, *rest, **more))

@@ -308,10 +308,24 @@ async def test_a_foreign_part_blocks_the_commit_and_is_named(tmp_path: Path) -> 
     gang = await started(tmp_path)
     gang.bucket.write(layout.part(1, 100, "9-9"), b"{}", None)
     gang.save(100)
-    await gang.run(gang.keepers["0-0"].tick())
-    health = gang.keepers["0-0"].state.health
-    assert health.reason == "CommitBlocked"
+    looks = 0
+
+    async def before(verb: str, name: str) -> None:
+        nonlocal looks
+        looks += name == layout.parts_folder(1, 100)
+
+    gang.stores["0-0"].faults = Hook(on_before=before)
+    for _ in range(60):
+        await gang.run(gang.keepers["0-0"].tick())
+        health = gang.keepers["0-0"].state.health
+        assert health.reason == "CommitBlocked"
+        await gang.run(gang.clock.sleep(1))
     assert "1 parts belong here, not 0-0, 9-9" in health.message
+    # Reading them again each second would not mend it.
+    assert 2 <= looks <= 12
+    gang.bucket.remove(layout.part(1, 100, "9-9"))
+    await gang.settle()
+    assert (gang.keepers["0-0"].state.committed, gang.keepers["0-0"].state.health.healthy) == (100, True)
 
 
 async def test_damage_of_a_new_commit_is_noticed_at_once(tmp_path: Path) -> None:

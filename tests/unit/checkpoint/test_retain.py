@@ -148,3 +148,36 @@ async def test_after_any_history_what_is_newest_is_whole(tmp_path: Path, seed: i
             assert gang.keepers["0-0"].state.committed == step
     created = Counter(name for verb, name in gang.bucket.history if verb == "put" and name.endswith("commit.json"))
     assert set(created.values()) <= {1}
+
+
+async def test_a_restarted_slot_never_commits_what_is_being_deleted(tmp_path: Path) -> None:
+    gang = Gang(tmp_path, parts=2)
+    await committed(gang, 1, 100, 200, keep_last=2)
+    gang.save(300)
+    await gang.run(gang.keepers["0-1"].tick())
+    gang.keeper("0-1")
+    deleting = False
+
+    async def slowly(verb: str, name: str) -> None:
+        nonlocal deleting
+        if verb == "delete" and name != layout.commit(1, 100):
+            deleting = True
+            await gang.clock.sleep(30)
+
+    async def before(verb: str, name: str) -> None:
+        # The restarted slot has listed commit 100; before it reads it, the other one commits 300 and begins to delete.
+        if layout.commit(1, 100) == name and not deleting:
+            gang.stores["0-0"].faults = Hook(on_before=slowly)
+            gang.spawner.spawn(gang.keepers["0-0"].tick(), name="other")
+            while not deleting:
+                await gang.clock.sleep(0.1)
+
+    gang.stores["0-1"].faults = Hook(on_before=before)
+    await gang.run(gang.keepers["0-1"].tick())
+    await gang.run(gang.clock.sleep(600))
+    assert deleting
+    assert [change for change in gang.bucket.history if change[1] == layout.commit(1, 100)] == [
+        ("put", layout.commit(1, 100)),
+        ("delete", layout.commit(1, 100)),
+    ]
+    assert kept(gang) == [(1, 200), (1, 300)]

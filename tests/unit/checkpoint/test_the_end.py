@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from holdfast.checkpoint import layout
+from tests.support.bucket import Hook
 from tests.support.gang import Gang
 
 
@@ -53,3 +55,72 @@ async def test_a_step_that_never_could_be_held_is_not_called_done(
     outcome = await gang.run(gang.keepers["0-0"].finish(30))
     assert (outcome.kind, outcome.last_complete, outcome.committed) == ("Interrupted", 100, None)
     assert 30 <= gang.clock.elapsed < 60
+
+
+def slow_deletes(gang: Gang, seconds: float) -> None:
+    async def before(verb: str, name: str) -> None:
+        if verb == "delete":
+            await gang.clock.sleep(seconds)
+
+    gang.stores["0-0"].faults = Hook(on_before=before)
+
+
+async def test_a_flush_never_waits_for_retention(tmp_path: Path) -> None:
+    gang = await started(tmp_path, keep_last=2)
+    for step in (100, 200):
+        gang.save(step)
+        await gang.settle()
+    slow_deletes(gang, 60)
+    gang.save(300)
+    begun = gang.clock.elapsed
+    assert await gang.run(gang.keepers["0-0"].flush(20))
+    assert gang.clock.elapsed - begun < 5
+    assert gang.keepers["0-0"].state.committed == 300
+    await gang.settle()
+    assert [layout.parse_commit(name) for name in gang.commits()] == [(1, 200), (1, 300)]
+    assert gang.bucket.names(layout.step_folder(1, 100)) == []
+
+
+async def test_a_flush_stops_retention_that_is_under_way(tmp_path: Path) -> None:
+    gang = await started(tmp_path, keep_last=2)
+    for step in (100, 200):
+        gang.save(step)
+        await gang.settle()
+    slow_deletes(gang, 2)
+    gang.save(300)
+    keeper = gang.keepers["0-0"]
+    await gang.run(keeper.look())
+
+    async def flush() -> bool:
+        while not any(verb == "delete" for verb, _ in gang.bucket.history):
+            await gang.clock.sleep(0.1)
+        gang.save(400)
+        return await keeper.flush(5)
+
+    assert await gang.together({"work": keeper.work(), "flush": flush()}) == {"work": True, "flush": True}
+    assert keeper.state.committed == 400
+    # What was begun is finished by the next pass.
+    assert gang.bucket.names(layout.step_folder(1, 100)) != []
+    await gang.settle()
+    assert [layout.parse_commit(name) for name in gang.commits()] == [(1, 300), (1, 400)]
+    assert gang.bucket.names(layout.step_folder(1, 100)) == []
+
+
+async def test_retention_leaves_room_for_the_next_step(tmp_path: Path) -> None:
+    gang = await started(tmp_path, keep_last=2)
+    for step in (100, 200):
+        gang.save(step)
+        for number in range(300):
+            (gang.data("0-0") / str(step) / f"more-{number}").write_bytes(b"")
+        await gang.settle()
+    slow_deletes(gang, 1)
+    gang.save(300)
+    begun = gang.clock.elapsed
+    await gang.run(gang.keepers["0-0"].tick())
+    # At most one batch beyond its time.
+    assert gang.clock.elapsed - begun < 40
+    gang.save(400)
+    await gang.run(gang.keepers["0-0"].tick())
+    assert gang.keepers["0-0"].state.committed == 400
+    await gang.settle()
+    assert {layout.parse_step(name) for name in gang.bucket.names("runs/00000001/steps/")} == {(1, 300), (1, 400)}
