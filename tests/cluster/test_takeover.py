@@ -8,7 +8,9 @@ import pytest
 
 from holdfast.api.wire import Report
 from holdfast.app.operator import Replica
+from holdfast.seams import ApiError
 from tests.cluster.test_replica import House
+from tests.support.apiserver_faults import matching
 from tests.support.clock import run_until
 
 
@@ -60,3 +62,52 @@ async def test_plans_are_told_since_when_this_replica_leads(house: House) -> Non
     assert second is not None
     assert first < second
     assert abs((second - again).total_seconds()) < 1
+
+
+async def leader_dies_while_the_standby_sees_no(plural: str, house: House) -> int:
+    """Let `op-1` take over with a watch that has shown it nothing for a while. Return the plans made before."""
+    first = len(house.server.watches)
+    await house.start("op-1")
+    await run_until(house.clock, lambda: len(house.server.watches) >= first + 4, limit_s=5)
+    for watch in house.server.watches[first:]:
+        watch.silent = watch._target.info.plural == plural
+    house.server.merge("trainingjobs", "ns", "j", {"spec": {"marker": 2}})
+    await house.clock.advance(3)
+    await house.power[0].stop()
+    return len(house.planner.shown)
+
+
+async def test_a_new_leader_makes_no_plan_from_an_object_that_has_changed_since(house: House) -> None:
+    house.job()
+    await house.start()
+    await house.until(seen=2)
+    before = await leader_dies_while_the_standby_sees_no("trainingjobs", house)
+    await run_until(house.clock, lambda: len(house.planner.shown) > before, limit_s=150)
+    assert house.clock.elapsed > 60, "it had to wait until the silent watch was opened anew"
+    plans = house.planner.shown[before:]
+    assert all(observed.object is not None and observed.object.spec["marker"] == 2 for observed in plans)
+
+
+async def test_a_new_leader_takes_no_object_for_gone_that_it_has_not_seen_yet(house: House) -> None:
+    await house.start()
+    await house.clock.advance(3)
+    first = len(house.server.watches)
+    await house.start("op-1")
+    await run_until(house.clock, lambda: len(house.server.watches) >= first + 4, limit_s=5)
+    for watch in house.server.watches[first:]:
+        watch.silent = watch._target.info.plural == "trainingjobs"
+    house.job()
+    await house.until(seen=2)
+    await house.power[0].stop()
+    before = len(house.planner.shown)
+    await run_until(house.clock, lambda: len(house.planner.shown) > before, limit_s=150)
+    assert all(observed.object is not None for observed in house.planner.shown[before:])
+
+
+async def test_a_new_leader_that_cannot_read_waits_and_then_plans(house: House) -> None:
+    house.server.faults.refuse(matching("GET", "/trainingjobs/j"), ApiError(503, "Busy", "", retry_after_s=9), times=7)
+    house.job()
+    await house.start()
+    await house.clock.advance(5)
+    assert house.planner.shown == []
+    await house.until(seen=2)

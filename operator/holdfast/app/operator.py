@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from holdfast.app.currency import Currency
 from holdfast.app.engine import Engine
 from holdfast.app.health import HealthServer
 from holdfast.app.kinds import REGISTERED, Registration
@@ -87,6 +88,7 @@ class Replica:
             self.inbox,
             self.commands,
             MissingNodes(client, clock, spawner),
+            Currency(self.watched, client),
             clock,
             self._installation_settings,
         )

@@ -6,10 +6,12 @@ kept in memory only: after a restart the plans ask or wait anew, and come to the
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from holdfast.app.currency import Currency
 from holdfast.app.kinds import Registration
 from holdfast.app.missing_nodes import LOOK_AGAIN_S, MissingNodes
 from holdfast.app.watched import Watched
@@ -20,18 +22,24 @@ from holdfast.planning.observed import DryRunResult, Observed, Received, Refusal
 from holdfast.planning.plan import Plan
 from holdfast.reports.commands import CommandBoard
 from holdfast.reports.inbox import Inbox
-from holdfast.seams import Clock
+from holdfast.seams import ApiError, Clock
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Memory:
-    """What one object's passes leave for the next one."""
+    """What one object's passes leave for the next one.
+
+    `current` says that the cache was found to be up to date since this replica leads.
+    """
 
     refusals: tuple[Refusal, ...] = ()
     dry_run: DryRunResult | None = None
     waiting: tuple[str, datetime] | None = None
     refreshed_at: datetime | None = None
     commanded: frozenset[str] = field(default_factory=frozenset)
+    current: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,7 @@ class Reconciler:
         inbox: Inbox,
         commands: CommandBoard,
         missing_nodes: MissingNodes,
+        currency: Currency,
         clock: Clock,
         settings: Callable[[], Settings],
     ) -> None:
@@ -68,6 +77,7 @@ class Reconciler:
         self._inbox = inbox
         self._commands = commands
         self._missing_nodes = missing_nodes
+        self._currency = currency
         self._clock = clock
         self._settings = settings
         self.leading_since: datetime | None = None
@@ -78,6 +88,8 @@ class Reconciler:
         slot = (registration, key)
         # A new leader counts from its start: taking over is no reason to write.
         memory = self._memories.setdefault(slot, Memory(refreshed_at=self._clock.now()))
+        if not memory.current and not await self._is_current(slot, memory):
+            return Outcome(retry=True)
         observed = self._observe(registration, key, memory)
         owner = self._owner(registration, key, observed)
         if owner is None:
@@ -114,6 +126,19 @@ class Reconciler:
         for memory in self._memories.values():
             self._commands.drop(memory.commanded)
         self._memories.clear()
+
+    async def _is_current(self, slot: tuple[Registration, Key], memory: Memory) -> bool:
+        """Make sure, once in a term, that the cache shows what the last leader wrote. Its next change wakes the key."""
+        problem = "the cache is behind"
+        try:
+            memory.current = await self._currency.shown(*slot)
+        except ApiError as error:
+            problem = str(error)
+        if not memory.current:
+            namespace, name = slot[1]
+            fields = {"namespace": namespace, "object": name, "problem": problem}
+            logger.warning("pass.put_off", extra={"fields": fields})
+        return memory.current
 
     def _observe(self, registration: Registration, key: Key, memory: Memory) -> Observed:
         watched = self._watched

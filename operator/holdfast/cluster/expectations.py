@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
-from holdfast.cluster.objects import Identity, version_number
+from holdfast.cluster.objects import Identity, reached
 from holdfast.planning.plan import Resource
 from holdfast.seams import Clock
 
@@ -66,7 +66,7 @@ class Expectations:
     def expect_written(self, owner: str, resource: Resource, namespace: str, name: str, version: str) -> None:
         """Expect the cache to reach `version`, the one that the answer to a write named."""
         seen = self._lookup(resource, namespace, name)
-        if seen is not None and not _reached(seen.version, version):
+        if seen is not None and not reached(seen.version, version):
             self._of(owner).written[(resource, namespace, name)] = (version, self._clock.monotonic())
 
     def creation_failed(self, owner: str, resource: Resource, namespace: str, name: str) -> None:
@@ -98,7 +98,7 @@ class Expectations:
         if gone or identity.deleting:
             pending.deleted.pop((resource, identity.uid), None)
         write = pending.written.get(place)
-        if write is not None and (gone or _reached(identity.version, write[0])):
+        if write is not None and (gone or reached(identity.version, write[0])):
             del pending.written[place]
         self._drop_if_met(owner, pending)
 
@@ -136,8 +136,3 @@ class Expectations:
     def _drop_if_met(self, owner: str, pending: _Pending) -> None:
         if not (pending.created or pending.deleted or pending.written):
             self._pending.pop(owner, None)
-
-
-def _reached(version: str, wanted: str) -> bool:
-    seen, target = version_number(version), version_number(wanted)
-    return version == wanted if seen < 0 or target < 0 else seen >= target

@@ -94,3 +94,9 @@ def version_number(version: str) -> int:
     has done so with etcd always).
     """
     return int(version) if version.isdigit() else -1
+
+
+def reached(version: str, wanted: str) -> bool:
+    """Say whether a resource version is `wanted` or newer; where one is no number, whether they are the same."""
+    seen, target = version_number(version), version_number(wanted)
+    return version == wanted if seen < 0 or target < 0 else seen >= target
