@@ -1,8 +1,13 @@
-"""Which node pools hold accelerators for whom, kept up to date pod by pod."""
+"""Which node pools hold accelerators for whom, kept up to date pod by pod, and who is about to take one.
+
+Passes of different objects run side by side, and learn of each other's pods only through the watch. So what a plan
+chooses counts from the moment of the plan.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 
 from holdfast.accelerators.tpu import ACCELERATOR_LABEL
 from holdfast.cluster.cache import Cache
@@ -12,17 +17,20 @@ from holdfast.training.placement import NODE_POOL
 
 
 class PoolOccupancy:
-    """Counts pods that ask for an accelerator and have not ended, by node pool and owning object."""
+    """Counts pods that ask for an accelerator or are pinned, and have not ended, by node pool and owning object."""
 
     def __init__(self, nodes: Cache[Node]) -> None:
         self._nodes = nodes
         self._counts: dict[str, Counter[Key]] = defaultdict(Counter)
         self._places: dict[str, tuple[str, Key]] = {}
+        self._planned: dict[Key, frozenset[str]] = {}
+        self._nowhere: dict[str, dict[str, tuple[Key, Pod]]] = defaultdict(dict)
 
     def saw(self, key: Key, pod: Pod, *, gone: bool) -> None:
         """Note one version of a pod of the object `key`."""
         pool = "" if gone or pod.ended else self._pool(pod)
         place = (pool, key) if pool else None
+        self._wait_for_node(key, pod, waits=not (gone or pod.ended or pool))
         before = self._places.get(pod.metadata.uid)
         if place == before:
             return
@@ -35,19 +43,52 @@ class PoolOccupancy:
             self._counts[place[0]][place[1]] += 1
             self._places[pod.metadata.uid] = place
 
+    def saw_node(self, name: str) -> None:
+        """Note that a node has appeared: pods may have been seen on it before."""
+        for key, pod in list(self._nowhere.get(name, {}).values()):
+            self.saw(key, pod, gone=False)
+
+    def plan(self, key: Key, pools: Iterable[str]) -> bool:
+        """Note the pools that the newest plan of `key` creates pods in; those of the plan before are void.
+
+        Return whether that gave a pool up, so that others who wait for one have to be planned.
+        """
+        planned = frozenset(pools)
+        given_up = self._planned.get(key, frozenset()) - planned
+        if planned:
+            self._planned[key] = planned
+        else:
+            self._planned.pop(key, None)
+        return any(key not in self._counts.get(pool, ()) for pool in given_up)
+
+    def forget_plans(self) -> None:
+        """Drop what was planned and may never be carried out: another replica leads."""
+        self._planned.clear()
+
     def occupied_by_others(self, key: Key) -> frozenset[str]:
-        """Return the pools in which a pod of another object than `key` holds accelerators."""
-        return frozenset(
+        """Return the pools in which a pod of another object than `key` holds accelerators, or will in a moment."""
+        planned = (pools for other, pools in self._planned.items() if other != key)
+        return frozenset().union(*planned) | frozenset(
             pool
             for pool, counts in self._counts.items()
             if any(count > 0 and other != key for other, count in counts.items())
         )
 
+    def _wait_for_node(self, key: Key, pod: Pod, *, waits: bool) -> None:
+        """Keep a pod in mind whose node is not known yet, and forget it when it is, or when the pod is gone."""
+        name, uid = pod.spec.node_name, pod.metadata.uid
+        if waits and name and self._nodes.get("", name) is None:
+            self._nowhere[name][uid] = (key, pod)
+        elif name in self._nowhere:
+            self._nowhere[name].pop(uid, None)
+            if not self._nowhere[name]:
+                del self._nowhere[name]
+
     def _pool(self, pod: Pod) -> str:
         """Return the pool that the pod is pinned to or bound in, empty where neither is known."""
-        if ACCELERATOR_LABEL not in pod.spec.node_selector:
-            return ""
         if pinned := pod.spec.node_selector.get(NODE_POOL):
             return pinned
+        if ACCELERATOR_LABEL not in pod.spec.node_selector:
+            return ""
         node = self._nodes.get("", pod.spec.node_name) if pod.spec.node_name else None
         return node.metadata.labels.get(NODE_POOL, "") if node is not None else ""

@@ -19,10 +19,11 @@ from holdfast.cluster.apply import Applier, ApplyResult
 from holdfast.cluster.events import Owner
 from holdfast.cluster.objects import Key
 from holdfast.planning.observed import DryRunResult, Observed, Received, Refusal, Settings
-from holdfast.planning.plan import Plan
+from holdfast.planning.plan import PODS, Create, Plan
 from holdfast.reports.commands import CommandBoard
 from holdfast.reports.inbox import Inbox
 from holdfast.seams import ApiError, Clock
+from holdfast.training.placement import NODE_POOL
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ class Reconciler:
             observed = replace(observed, nodes={**observed.nodes, **await self._missing_nodes.find(unseen)})
         memory.refusals = tuple(item for item in memory.refusals if not self._exists(item, owner))
         plan = registration.plan(replace(observed, refusals=memory.refusals), self._clock.now())
+        self._watched.plan_pools(key, _pools_of(plan))
         self._command(plan, memory)
         result = await self._applier.apply(plan, owner)
         self._remember(plan, result, memory)
@@ -126,6 +128,7 @@ class Reconciler:
         for memory in self._memories.values():
             self._commands.drop(memory.commanded)
         self._memories.clear()
+        self._watched.pools.forget_plans()
 
     async def _is_current(self, slot: tuple[Registration, Key], memory: Memory) -> bool:
         """Make sure, once in a term, that the cache shows what the last leader wrote. Its next change wakes the key."""
@@ -203,4 +206,15 @@ class Reconciler:
 
     def _forget(self, slot: tuple[Registration, Key], memory: Memory) -> None:
         self._commands.drop(memory.commanded)
+        self._watched.plan_pools(slot[1], ())
         del self._memories[slot]
+
+
+def _pools_of(plan: Plan) -> set[str]:
+    """Return the node pools that the plan's new pods are pinned to."""
+    selectors = (
+        action.manifest.get("spec", {}).get("nodeSelector") or {}
+        for action in plan.actions
+        if isinstance(action, Create) and action.resource == PODS
+    )
+    return {selector[NODE_POOL] for selector in selectors if NODE_POOL in selector}

@@ -6,7 +6,7 @@ Our own objects by kind, the pods and Services that carry our label, and all nod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -115,6 +115,11 @@ class Watched:
             if name := item.metadata.labels.get(registration.name_label):
                 yield registration, (item.metadata.namespace, name)
 
+    def plan_pools(self, key: Key, pools: Iterable[str]) -> None:
+        """Note the node pools that the newest plan of an object takes, and wake those who wait for what it gives up."""
+        if self.pools.plan(key, pools):
+            self._wake(None, None)
+
     def look_up(self, resource: Resource, namespace: str, name: str) -> Identity | None:
         """Return who the cache of `resource` holds under this name, None where there is none, or no cache."""
         cache = self.caches.get(resource)
@@ -177,6 +182,7 @@ class Watched:
             self._node_objects.pop(node.metadata.name, None)
         else:
             self._node_objects[node.metadata.name] = new
+            self.pools.saw_node(node.metadata.name)
         if old is not None and new is not None and _same_to_plans(old, new):
             return
         for pod in self.pods.by_index(_BY_NODE, node.metadata.name):

@@ -77,3 +77,39 @@ def test_the_count_always_equals_a_search(history: list[tuple[tuple[str, str], s
     for asker, other in ((A, B), (B, A)):
         held = any(key == other and holds for key, holds in alive.values())
         assert pools.occupied_by_others(asker) == ({"pool-1"} if held else frozenset())
+
+
+def test_a_pin_alone_occupies_a_pool() -> None:
+    pools = PoolOccupancy(nodes())
+    pools.saw(A, pod("1", pool="pool-1", tpu=False), gone=False)
+    assert pools.occupied_by_others(B) == {"pool-1"}
+
+
+def test_what_is_planned_is_occupied_before_any_pod_is_seen() -> None:
+    pools = PoolOccupancy(nodes())
+    pools.plan(A, ("pool-1", "pool-2"))
+    assert pools.occupied_by_others(B) == {"pool-1", "pool-2"}
+    assert pools.occupied_by_others(A) == frozenset()
+    assert pools.plan(A, ("pool-2",)), "pool-1 was given up"
+    assert pools.occupied_by_others(B) == {"pool-2"}
+    pools.saw(A, pod("2", pool="pool-2"), gone=False)
+    assert not pools.plan(A, ()), "its pods hold it by now"
+    pools.saw(A, pod("2", pool="pool-2"), gone=True)
+    assert pools.occupied_by_others(B) == frozenset()
+
+
+def test_plans_are_forgotten_with_the_term_and_pods_are_not() -> None:
+    pools = PoolOccupancy(nodes())
+    pools.saw(A, pod("1", node="n-1"), gone=False)
+    pools.plan(A, ("pool-2",))
+    pools.forget_plans()
+    assert pools.occupied_by_others(B) == {"pool-1"}
+
+
+def test_a_pod_counts_when_its_node_is_seen_after_it() -> None:
+    cache: Cache[Node] = Cache(identify)
+    pools = PoolOccupancy(cache)
+    pools.saw(A, pod("1", node="n-1"), gone=False)
+    cache.upsert(Node(metadata=Metadata(name="n-1", resource_version="1", labels={NODE_POOL: "pool-1"})))
+    pools.saw_node("n-1")
+    assert pools.occupied_by_others(B) == {"pool-1"}
