@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,8 @@ from holdfast.checkpoint.upload import Postponed, Uploader
 from holdfast.checkpoint.volume import RunState, Volume
 from holdfast.checkpoint.watch import Watch
 from holdfast.seams import Clock, ObjectStore, Random, Spawner, StoreError
+
+log = logging.getLogger(__name__)
 
 _FLUSH_PAUSE_S: Final = 2.0
 
@@ -59,6 +62,8 @@ class Keeper:
         self._given_up: set[int] = set()
         # Complete steps that the last look could not hold: nothing is done before they are.
         self._unheld: set[int] = set()
+        self._blind = False
+        self._look_problem = ""
         self._problems = Problems()
         self._store_state = StoreState()
         self._fenced: Outcome | None = None
@@ -109,6 +114,7 @@ class Keeper:
         async with self._looking:
             await self._load()
             seen = await self._watch.look()
+            self._look_problem = seen.problem
             changed = False
             for found in seen.complete:
                 if self._is_news(found):
@@ -117,6 +123,8 @@ class Keeper:
                 self._given_up.add(surplus.record.step)
                 await self._let_go(surplus)
             self._unheld = {found.step for found in seen.complete if self._is_news(found)}
+            self._blind = seen.blind
+            self._problems.unreadable = self._look_problem
             if self._commits is None and seen.complete:
                 self._see(seen.complete[-1].step)
             return changed
@@ -170,7 +178,7 @@ class Keeper:
                 clean = self._store_state.ready and (self._recovered or self._commits is None)
                 late = self._clock.monotonic() >= end
                 # What changed may have made room for more; when the time is over only what is left counts.
-                idle = not self._backlog and not self._unheld and (late or not changed)
+                idle = not (self._backlog or self._unheld or self._blind) and (late or not changed)
                 done = self._fenced is not None or (clean and idle)
                 if done or late:
                     return done
@@ -253,7 +261,7 @@ class Keeper:
             return True
         except OSError as error:
             self._see(found.step)
-            self._problems.volume = f"step {found.step} cannot be held: {error}"
+            self._look_problem = f"step {found.step} cannot be held: {error}"
             return False
         self._backlog.add(held)
         self._see(found.step)
@@ -298,7 +306,11 @@ class Keeper:
 
     async def _let_go(self, held: Pin) -> None:
         journal = Journal(self._volume.journal, self._run.run if self._run else 0, held.record.step)
-        await self._spawner.blocking(held.release)
+        try:
+            await self._spawner.blocking(held.release)
+        except OSError as error:
+            # The next life of the sidecar removes what is left.
+            log.warning("pin_not_removed", extra={"step": held.record.step, "error": str(error)})
         await self._spawner.blocking(journal.discard)
 
     async def _stop(self, newer: int) -> None:

@@ -13,9 +13,14 @@ _TORN_OFTEN: Final = 3
 
 
 class Problems:
-    """The problems of one slot. `volume` and `commit` are empty while there is none."""
+    """The problems of one slot. All texts are empty while there is none.
+
+    `unreadable` is what a look could not see or hold, `volume` what stood in the way of sending: each is withdrawn only
+    by whoever found it, so that none is taken back while it lasts.
+    """
 
     def __init__(self) -> None:
+        self.unreadable = ""
         self.volume = ""
         self.commit = ""
         self.refused: dict[int, str] = {}
@@ -26,15 +31,16 @@ class Problems:
         self._torn[step] += 1
 
     def health(self, written: Set[int], otherwise: Health) -> Health:
-        """Return the worst that is known; `written` are the steps that have arrived after all."""
+        """Return the worst that is known; `written` are the steps that have arrived."""
         if self.commit:
             return _unhealthy("CommitBlocked", self.commit)
-        if self.volume:
-            return _unhealthy("VolumeUnusable", self.volume)
-        if self.refused:
-            step = max(self.refused)
+        if volume := self.unreadable or self.volume:
+            return _unhealthy("VolumeUnusable", volume)
+        # What is older than a step that arrived holds nothing up any more.
+        arrived = max(written, default=-1)
+        if self.refused and (step := max(self.refused)) > arrived:
             return _unhealthy("UnsupportedFile", f"step {step}: {self.refused[step]}")
-        changing = [step for step, times in self._torn.items() if times >= _TORN_OFTEN and step not in written]
+        changing = [step for step, times in self._torn.items() if times >= _TORN_OFTEN and step > arrived]
         if changing:
             return _unhealthy(
                 "CheckpointChanges",

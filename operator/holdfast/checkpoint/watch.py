@@ -79,8 +79,13 @@ def _incomplete(stuck: Unfinished) -> Health:
     return Health(
         healthy=False,
         reason="IncompleteCheckpoint",
-        message=f"step {stuck.step} ({Path(stuck.directory).name}) was begun, and nothing was written to it for "
+        message=f"step {stuck.step} ({_printable(stuck.directory)}) was begun, and nothing was written to it for "
         f"{_STUCK_AFTER_S:.0f} s. With Orbax's default settings and one directory per host the first save hangs: make "
         "the manager with holdfast.client.orbax, or use a directory that all hosts share. A trainer that writes files "
         "itself must end with the file .holdfast-complete",
     )
+
+
+def _printable(directory: str) -> str:
+    """Return a name as text that can be reported; names on a volume are any bytes."""
+    return Path(directory).name.encode(errors="backslashreplace").decode()

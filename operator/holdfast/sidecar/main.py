@@ -26,6 +26,7 @@ from holdfast.sidecar.running import run
 
 log = logging.getLogger("holdfast.sidecar")
 
+EXIT_BROKEN: Final = 1
 EXIT_BAD_ENVIRONMENT: Final = 2
 # The trainer comes first: the sidecar takes the processor time that is left.
 _NICE: Final = 10
@@ -69,6 +70,10 @@ def _run(command: Command, environment: Environment) -> int:
     except NotRestored as error:
         log.error("not_restored", extra={"error": str(error)})
         return EXIT_BAD_ENVIRONMENT
+    except Exception:
+        # Whatever it is, the process has to end: only then does the kubelet start it anew.
+        log.exception("broken")
+        return EXIT_BROKEN
 
 
 async def _wired(command: Command, environment: Environment) -> int:

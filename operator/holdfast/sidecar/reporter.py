@@ -141,21 +141,29 @@ class Reporter:
             self._posted, self._posted_at = report, self._clock.monotonic()
         try:
             answer = await self._endpoint.post(report, wait_s)
+            self._sources.commands(answer.commands)
         except ReportFailed as error:
             if not self._silent:
                 # Once for each absence: an operator may be away for long.
                 log.warning("report_failed", extra={"error": str(error)})
-                self._silent = True
-            if not wait_s:
-                # What did not arrive was not posted.
-                self._posted = None
-            return False
+            return self._failed(wait_s)
+        except Exception:
+            # A report that cannot even be written must not end all later ones.
+            if not self._silent:
+                log.exception("report_broken")
+            return self._failed(wait_s)
         if self._silent:
             log.info("report_arrived_again")
             self._silent = False
         self._answer = answer
-        self._sources.commands(answer.commands)
         return True
+
+    def _failed(self, wait_s: float) -> bool:
+        self._silent = True
+        if not wait_s:
+            # What did not arrive was not posted.
+            self._posted = None
+        return False
 
 
 def _urgent(report: wire.Report) -> tuple[object, ...]:

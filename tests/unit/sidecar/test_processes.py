@@ -196,3 +196,22 @@ async def test_a_flush_without_a_sidecar_fails_soon(pod: Pod) -> None:
     code, errors = await pod.call("flush")
     assert code == 1
     assert "no sidecar answers" in errors
+
+
+async def test_a_sidecar_that_breaks_leaves_at_once_though_a_transfer_hangs(pod: Pod) -> None:
+    assert (await pod.call("restore"))[0] == 0
+    hanging = """
+import asyncio, sys, threading
+from holdfast.sidecar import main
+async def broken(environment, store, seams, stop):
+    seams.spawner.spawn(seams.spawner.blocking(threading.Event().wait), name="transfer")
+    await seams.clock.sleep(0.1)
+    raise OSError("nobody expected this")
+main._COMMANDS["run"] = broken
+main.main(["run"])
+"""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", hanging, env=pod.environment, stderr=PIPE)
+    pod.processes.append(process)
+    _, errors = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1
+    assert "nobody expected this" in json.loads(errors.decode().splitlines()[-1])["exception"]

@@ -178,6 +178,7 @@ class Recorder(Endpoint):
         await self.clock.sleep(wait_s)
         if self.away:
             raise ReportFailed("away")
+        wire.encode(report)
         return self.says
 
 
@@ -261,3 +262,17 @@ async def test_a_restarted_sidecar_never_seems_older() -> None:
     assert reborn.compose().sequence > first.reporter.compose().sequence
     await first.spawner.stop()
     await second.spawner.stop()
+
+
+async def test_a_report_that_cannot_be_written_ends_no_later_ones() -> None:
+    bench = Bench()
+    bench.operator.says = wire.Answer(wait_s=20)
+    await bench.clock.advance(1)
+    bench.state = EngineState(phase="Watching", waiting_for="\udcff", committed=100)
+    await bench.clock.advance(60)
+    bench.state = EngineState(phase="Watching", committed=100)
+    before = bench.clock.elapsed
+    await bench.clock.advance(90)
+    assert bench.times()[-1] > before
+    assert bench.times(polls=True)[-1] > before
+    await bench.spawner.stop()

@@ -33,10 +33,15 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One look at the directory. `complete` is sorted by step, one entry a step."""
+    """One look at the directory. `complete` is sorted by step, one entry a step.
+
+    `problem` says what could not be read, if anything; `blind` that it was the trainer's directory itself.
+    """
 
     complete: tuple[Found, ...] = ()
     unfinished: tuple[Unfinished, ...] = ()
+    problem: str = ""
+    blind: bool = False
 
 
 def step_of(name: str, *, allow_prefix: bool) -> int | None:

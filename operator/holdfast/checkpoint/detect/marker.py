@@ -5,7 +5,7 @@ The trainer may say the same over the socket instead, for a directory of any nam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -23,10 +23,15 @@ def complete(directory: Path) -> Found | None:
     return Found(step, directory.name, FORMAT, "Explicit")
 
 
-def declared(root: Path, told: Mapping[int, str]) -> Iterator[Found]:
+def declared(root: Path, told: Mapping[int, str], unreadable: Callable[[OSError], None]) -> Iterator[Found]:
     """Yield the steps that the trainer declared complete over the socket and that are still there."""
     for step, directory in told.items():
-        if (root / directory).is_dir():
+        try:
+            there = (root / directory).is_dir()
+        except OSError as error:
+            unreadable(error)
+            continue
+        if there:
             yield Found(step, directory, FORMAT, "Explicit")
 
 

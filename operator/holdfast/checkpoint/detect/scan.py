@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.checkpoint.detect import marker, orbax
@@ -15,25 +16,50 @@ def scan(root: Path, format_: str, told: Mapping[int, str], *, skip: Iterable[st
 
     `skip` names directories that are neither: a restored step whose end was declared in words has no mark of its own.
     """
-    skipped = set(skip)
-    found: dict[int, Found] = {step.step: step for step in marker.declared(root, told) if step.directory not in skipped}
+    skipped, problems = set(skip), _Unreadable()
+    found: dict[int, Found] = {}
+    for step in marker.declared(root, told, problems.note):
+        if step.directory not in skipped:
+            found[step.step] = step
     open_directories: list[Path] = []
-    for directory in _directories(root):
+    try:
+        directories = list(_directories(root))
+    except OSError as error:
+        return Scan(problem=str(error), blind=True)
+    for directory in directories:
         if directory.name in skipped:
             continue
-        whole = _complete(directory, format_)
+        try:
+            whole = _complete(directory, format_)
+        except OSError as error:
+            problems.note(error)
+            continue
         if whole is None:
             open_directories.append(directory)
         elif whole.step not in found or len(whole.directory) < len(found[whole.step].directory):
             # Two directories of one step: the plainest name wins, every time.
             found[whole.step] = whole
     taken = {whole.directory for whole in found.values()}
-    unfinished = [
-        Unfinished(step, directory.name, fingerprint(directory))
-        for directory in open_directories
-        if directory.name not in taken and (step := _begun(directory.name)) is not None
-    ]
-    return Scan(tuple(found[step] for step in sorted(found)), tuple(unfinished))
+    unfinished: list[Unfinished] = []
+    for directory in open_directories:
+        begun = _begun(directory.name)
+        if begun is None or directory.name in taken:
+            continue
+        try:
+            unfinished.append(Unfinished(begun, directory.name, fingerprint(directory)))
+        except OSError as error:
+            problems.note(error)
+    return Scan(tuple(found[step] for step in sorted(found)), tuple(unfinished), problems.first)
+
+
+@dataclass(slots=True)
+class _Unreadable:
+    """What one directory's trouble is must not hide the others; the first is enough to tell."""
+
+    first: str = ""
+
+    def note(self, error: OSError) -> None:
+        self.first = self.first or str(error)
 
 
 def scan_complete(root: Path, format_: str) -> tuple[Found, ...]:
@@ -53,7 +79,7 @@ def fingerprint(directory: Path) -> tuple[int, int, int]:
                     count, size, newest = count + 1, size + status.st_size, max(newest, status.st_mtime_ns)
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(Path(entry.path))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             # It is being renamed or removed: that is a change by itself.
             count += 1
     return count, size, newest
