@@ -15,7 +15,7 @@ from holdfast.app.operator import Replica
 from holdfast.app.settings import OperatorSettings
 from holdfast.cluster.expectations import EXPIRY_S
 from holdfast.planning.observed import Observed
-from holdfast.planning.plan import PODS, TRAINING_JOBS, Create, DryRun, EventNote, Plan, StatusWrite
+from holdfast.planning.plan import PODS, TRAINING_JOBS, Action, Create, Delete, DryRun, EventNote, Plan, StatusWrite
 from holdfast.seams import ApiError
 from tests.support.apiserver import MemoryApiServer
 from tests.support.apiserver_faults import matching
@@ -34,6 +34,7 @@ class TwoPods:
         self.requeue_after_s: float | None = None
         self.idle = False
         self.blind = False
+        self.replaces = False
 
     def plan(self, observed: Observed, now: datetime) -> Plan:
         self.shown.append(observed)
@@ -45,11 +46,16 @@ class TwoPods:
         wanted = {f"{observed.name}-{number}" for number in range(2)}
         there = set() if self.blind else {pod.metadata.name for pod in observed.pods}
         missing = [] if self.idle else sorted(wanted - there)
+        actions: list[Action] = [Create(PODS, self.pod(observed, name)) for name in missing]
+        if self.replaces:
+            foreign = [pod.metadata for pod in observed.pods if pod.metadata.controller_uid != job.metadata.uid]
+            actions = [Delete(PODS, meta.namespace, meta.name, meta.uid) for meta in foreign]
         status = {"seen": len(observed.pods), "refused": len(observed.refusals)}
+        status["deleting"] = sum(pod.deleting for pod in observed.pods)
         dry_run = DryRun(PODS, self.pod(observed, "probe"), "1") if self.ask and observed.dry_run is None else None
         return Plan(
             dry_run=dry_run,
-            actions=tuple(Create(PODS, self.pod(observed, name)) for name in missing),
+            actions=tuple(actions),
             status=StatusWrite(
                 TRAINING_JOBS, observed.namespace, observed.name, job.metadata.resource_version, job.status, status
             ),

@@ -65,3 +65,14 @@ async def test_the_refusal_of_a_name_that_somebody_else_holds_stands(house: Hous
     house.planner.idle = True
     await house.clock.advance(60)
     assert len(house.planner.shown[-1].refusals) == 2
+
+
+async def test_the_delete_of_a_former_jobs_pod_is_seen_at_once(house: House) -> None:
+    """Pods of a former job of the same name have another owner; what is expected of them is met all the same."""
+    old = house.planner.pod_of("ns", "j", "a-former-job", "j-0")
+    old["metadata"]["finalizers"] = ["keep"]
+    house.server.put("pods", old)
+    house.planner.replaces = True
+    house.job()
+    await house.start()
+    assert await house.until(deleting=1) < 5

@@ -155,11 +155,20 @@ class Watched:
 
         return changed
 
+    def _saw_child(self, resource: Resource, child: Pod | Service, *, gone: bool) -> None:
+        """Tell the owner's expectations, and those of the object that took over the name of a former owner."""
+        owners = {child.metadata.controller_uid}
+        for registration, key in self.owners_of(child):
+            if (item := self.objects[registration.resource].get(*key)) is not None:
+                owners.add(item.metadata.uid)
+        for owner in owners:
+            self.expectations.saw(owner, resource, identify(child), gone=gone)
+
     def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
         pod = new or old
         if pod is None:
             return
-        self.expectations.saw(pod.metadata.controller_uid, PODS, identify(pod), gone=new is None)
+        self._saw_child(PODS, pod, gone=new is None)
         for registration, key in self.owners_of(pod):
             self.pools.saw(key, pod, gone=new is None)
             self._wake(registration.resource, key)
@@ -170,7 +179,7 @@ class Watched:
         service = new or old
         if service is None:
             return
-        self.expectations.saw(service.metadata.controller_uid, SERVICES, identify(service), gone=new is None)
+        self._saw_child(SERVICES, service, gone=new is None)
         for registration, key in self.owners_of(service):
             self._wake(registration.resource, key)
 
