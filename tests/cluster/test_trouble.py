@@ -9,6 +9,7 @@ import pytest
 from holdfast.seams import ApiError
 from tests.cluster.test_replica import House
 from tests.support.apiserver_faults import matching
+from tests.support.clock import SeededSpawner, run_until
 
 
 @pytest.fixture
@@ -76,3 +77,14 @@ async def test_the_delete_of_a_former_jobs_pod_is_seen_at_once(house: House) -> 
     house.job()
     await house.start()
     assert await house.until(deleting=1) < 5
+
+
+async def test_a_pass_under_way_ends_before_the_lease_is_given_back(house: House) -> None:
+    house.server.faults.latency = lambda method, path: 1.0 if path.endswith("/pods") else 0.0
+    house.job()
+    replica = await house.start()
+    await run_until(house.clock, lambda: replica.engine.queue.busy == 1, limit_s=10)
+    stopping = SeededSpawner().spawn(replica.stop(), name="stop")
+    await run_until(house.clock, stopping.done, limit_s=10)
+    assert house.status().get("seen") == 0, "the status is what a pass writes last"
+    assert len(house.server.all("pods")) == 2

@@ -102,16 +102,19 @@ class Engine:
         """Run workers while leading and only with filled caches; a plan from half a cache would create doubles."""
         while True:
             self._leading_changed.clear()
-            leading = self.elector.leading and not self._stopping
-            if leading and not self._worker_tasks and self.watched.synced and self._ready():
+            leading = self.elector.leading
+            if leading and not self._worker_tasks and self._may_start():
                 self._start_workers()
             elif not leading and self._worker_tasks:
                 await self._stop_workers()
-            elif self._something_came_free and self._worker_tasks:
+            elif self._something_came_free and self._worker_tasks and not self._stopping:
                 self._something_came_free = False
                 for work in self.reconciler.waiting():
                     self.queue.add(work)
             await wait_for_event(self._leading_changed, BEAT_S, self._clock, self._spawner)
+
+    def _may_start(self) -> bool:
+        return not self._stopping and self.watched.synced and self._ready()
 
     def _start_workers(self) -> None:
         self._worker_tasks = [
