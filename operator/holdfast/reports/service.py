@@ -129,6 +129,8 @@ class ReportService:
         if self._port is not None and not self._server.up:
             await self._server.start(self._port, self._tls)
             logger.info("reports.listening", extra={"fields": {"port": self._server.port, "host": self._host}})
+        # Followers too: when one of them takes the lead, all pods come at once.
+        await self._verifier.prepare()
 
     def _names(self) -> list[str]:
         service, _, rest = self._host.partition(".")

@@ -6,6 +6,7 @@ even after a fresh look, the API server is asked about the one token (TokenRevie
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -60,6 +61,7 @@ class TokenVerifier:
         self._issuer = ""
         self._keys: dict[str, jwt.PyJWK] = {}
         self._looked_at = float("-inf")
+        self._looking = asyncio.Lock()
         self._reviewed_at = float("-inf")
         self._reviews: OrderedDict[bytes, tuple[float, PodIdentity]] = OrderedDict()
         self.reviews = 0
@@ -75,11 +77,22 @@ class TokenVerifier:
             return await self._review(token)
         return self._checked(token, key)
 
+    async def prepare(self) -> None:
+        """Fetch the keys where that is due, so that the first reports of many pods need not wait for them."""
+        async with self._looking:
+            if self._clock.monotonic() - self._looked_at > (KEYS_AGE_S if self._keys else LOOK_AGAIN_S):
+                await self._look()
+
     async def _key(self, key_id: str) -> jwt.PyJWK | None:
-        """Return the published key of this id; an unknown one is a reason to look again, though not too often."""
-        age = self._clock.monotonic() - self._looked_at
-        if age > KEYS_AGE_S or (key_id not in self._keys and age > LOOK_AGAIN_S):
-            await self._look()
+        """Return the published key of this id; an unknown one is a reason to look again, though not too often.
+
+        Whoever comes while somebody looks waits for the outcome, and does not look again.
+        """
+        if key_id not in self._keys or self._clock.monotonic() - self._looked_at > KEYS_AGE_S:
+            async with self._looking:
+                age = self._clock.monotonic() - self._looked_at
+                if age > KEYS_AGE_S or (key_id not in self._keys and age > LOOK_AGAIN_S):
+                    await self._look()
         return self._keys.get(key_id)
 
     async def _look(self) -> None:

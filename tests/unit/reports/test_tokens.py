@@ -244,3 +244,25 @@ async def test_keys_known_once_serve_while_the_api_server_is_away(
     await clock.advance(timedelta(hours=3).total_seconds())
     server.documents = {}
     assert await verifier.verify(shared.token(clock.now())) == POD
+
+
+async def test_all_who_come_during_the_first_look_wait_for_it(
+    server: ReviewingServer, verifier: TokenVerifier, clock: VirtualClock, shared: Issuer
+) -> None:
+    server.faults.latency = lambda method, path: 1.0
+    spawner = SeededSpawner(3)
+    tasks = [spawner.spawn(verifier.verify(shared.token(clock.now())), name="verify") for _ in range(50)]
+    await clock.advance(3)
+    assert [await task for task in tasks] == [POD] * 50
+    assert lookups(server) == 1
+    assert server.reviewed == 0
+
+
+async def test_keys_that_were_fetched_ahead_are_not_fetched_again(
+    server: ReviewingServer, verifier: TokenVerifier, clock: VirtualClock, shared: Issuer
+) -> None:
+    await verifier.prepare()
+    assert lookups(server) == 1
+    assert await verifier.verify(shared.token(clock.now())) == POD
+    await verifier.prepare()
+    assert lookups(server) == 1
