@@ -24,6 +24,8 @@ READ_S = 10.0
 WAIT_MAX_S = 25.0
 # Long polls hold a connection each (about 50 kB); beyond this many pods, commands ride on ordinary reports alone.
 LONG_POLLS = 2000
+# A command that is not acknowledged is repeated after this time: the answer that carried it may have been lost.
+RESEND_S = 3.0
 INTERVAL_S = 5.0
 HEARTBEAT_S = 30.0
 # With many pods the intervals grow, so that the endpoint sees about this many reports a second at most.
@@ -128,6 +130,8 @@ class ReportServer:
         self._inbox.put(report)
         commands = self._commands.of(report.pod_uid)
         seconds = _wait_of(request)
+        if any(command.id not in report.acknowledged for command in commands):
+            seconds = min(seconds, max(RESEND_S, len(self._inbox) / REPORTS_PER_S))
         if seconds > 0 and commands == self._sent.get(report.pod_uid, ()) and self._polls < LONG_POLLS:
             self._polls += 1
             try:

@@ -16,6 +16,7 @@ from holdfast.reports.commands import CommandBoard
 from holdfast.reports.inbox import Inbox
 from holdfast.reports.server import BODY_LIMIT, Surroundings
 from holdfast.reports.service import Place, ReportService
+from holdfast.reports.tokens import KEYS
 from holdfast.seams.real import SystemClock, SystemRandom, TaskSpawner
 from tests.support.apiserver import MemoryApiServer
 from tests.support.issuer import Issuer
@@ -53,7 +54,7 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         spawner = TaskSpawner()
-        server = MemoryApiServer(self.clock, spawner)
+        self.server = server = MemoryApiServer(self.clock, spawner)
         server.documents = self.issuer.documents()
         self.inbox = Inbox(self.clock)
         self.commands = CommandBoard(self.clock, spawner)
@@ -212,6 +213,27 @@ async def test_a_waiting_pod_hears_of_a_command_at_once(endpoint: Endpoint) -> N
     assert not again.done(), "what was sent already does not end the next wait"
     endpoint.commands.drop(("uid-0",))
     assert (await again).commands == ()
+
+
+async def test_a_command_whose_answer_may_be_lost_is_sent_again_soon(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.reports.server.RESEND_S", 0.2)
+    endpoint.commands.put("uid-0", (DRAIN,))
+    await endpoint.answer(report())
+    began = endpoint.clock.monotonic()
+    assert (await endpoint.answer(report(sequence=2), wait="20")).commands == (DRAIN,)
+    assert 0.15 < endpoint.clock.monotonic() - began < 2
+    waiting = asyncio.ensure_future(endpoint.answer(report(sequence=3, acknowledged=("c-1",)), wait="1"))
+    await asyncio.sleep(0.5)
+    assert not waiting.done(), "what is acknowledged is not sent again"
+    await waiting
+
+
+async def test_keys_are_there_before_the_first_report(endpoint: Endpoint) -> None:
+    async with asyncio.timeout(5):
+        for _ in iter(lambda: ("GET", KEYS) in endpoint.server.requests, True):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_wait_ends_by_itself(endpoint: Endpoint) -> None:
