@@ -48,20 +48,43 @@ class Digest:
         return self._blake3.hexdigest()
 
 
+class Abandoned(Exception):
+    """Whoever wanted the read has gone."""
+
+
 class HashingReader(io.FileIO):
     """A file that is hashed as it is read from its start to its end.
 
     `digest` is that of the last pass: going back to the start begins a new one. Any other jump is refused, since the
     digest would no longer be that of the file.
+
+    A descriptor that is given becomes the reader's own. A thread that reads for somebody who has gone cannot be
+    stopped from outside: `abandon` makes its next read raise `Abandoned` and close the file, and nobody else may close
+    it before, as the number would soon name another file.
     """
 
     def __init__(self, file: Path | int) -> None:
-        super().__init__(file, "rb", closefd=not isinstance(file, int))
+        super().__init__(file, "rb")
         super().seek(0)
         self.digest = Digest()
+        self._abandoned = False
+
+    def __del__(self) -> None:
+        # Where the thread needed no further read after `abandon`.
+        self.close()
+
+    def abandon(self) -> None:
+        """Let the next read, or the next jump, close the file and raise `Abandoned`. Called from any thread."""
+        self._abandoned = True
+
+    def _check(self) -> None:
+        if self._abandoned:
+            self.close()
+            raise Abandoned("nobody waits for this read any more")
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read up to `size` bytes, all of the rest where it is negative."""
+        self._check()
         data = super().read(-1 if size is None else size) or b""
         self.digest.update(data)
         return data
@@ -70,6 +93,7 @@ class HashingReader(io.FileIO):
         """Go back to the start, which begins a new digest."""
         if (offset, whence) != (0, os.SEEK_SET):
             raise io.UnsupportedOperation("a file that is being hashed can only go back to its start")
+        self._check()
         self.digest = Digest()
         return super().seek(0)
 

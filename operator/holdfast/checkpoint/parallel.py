@@ -16,8 +16,8 @@ STREAMS: Final = 4
 async def each(spawner: Spawner, items: Iterable[T], work: Callable[[T], Awaitable[Any]], *, name: str) -> None:
     """Do `work` for every item, at most `STREAMS` at a time, starting in order.
 
-    The first failure stops the others between two of their steps and is raised once none runs any more, so that
-    nothing goes on behind the caller's back.
+    The first failure cancels the others and is raised once their tasks have ended. A blocking call of theirs goes on in
+    its thread: work that streams has to end it at its next piece when it is cancelled.
     """
     queue = iter(list(items))
 

@@ -8,7 +8,7 @@ manifest names it.
 
 from __future__ import annotations
 
-import os
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ _REPLACEMENTS = 5
 
 
 class Postponed(Exception):
-    """The upload was stopped between two files, because something more urgent came; the journal keeps what was sent."""
+    """The upload was stopped because something more urgent came; the journal keeps the files that were sent."""
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Uploader:
     async def upload(self, pin: Pin, journal: Journal, go_on: Callable[[], bool]) -> Part:
         """Send a step and return its part manifest as the bucket holds it.
 
-        Raises `TornRead` where a file changed, `Unsupported`, `Postponed` where `go_on` says no between two files, and
+        Raises `TornRead` where a file changed, `Unsupported`, `Postponed` where `go_on` says no before a file, and
         the store's errors. Whatever was sent before counts when it is tried again.
         """
         self._check_names(pin)
@@ -105,9 +105,8 @@ class Uploader:
 
     async def _create(self, pin: Pin, file: PinnedFile, name: str) -> tuple[Digest, ObjectInfo]:
         """Create the object, or find it, and return what was read of the file and what the bucket holds."""
-        descriptor = await self.spawner.blocking(lambda: pin.open(file))
+        reader = await self.spawner.blocking(lambda: HashingReader(pin.open(file)))
         try:
-            reader = HashingReader(descriptor)
             try:
                 if file.size <= _SMALL:
                     data = await self.spawner.blocking(reader.read)
@@ -116,11 +115,17 @@ class Uploader:
                     info = await self.store.put_stream(name, reader, file.size, if_generation=0)
                 digest = reader.digest
             except PreconditionFailed:
-                digest = await self.spawner.blocking(lambda: _digest(descriptor))
+                digest = await self.spawner.blocking(lambda: _digest(reader))
                 info = await self._existing(name)
-            check(file, descriptor)
-        finally:
-            os.close(descriptor)
+            check(file, reader.fileno())
+        except asyncio.CancelledError:
+            # The thread goes on without us up to its next piece.
+            reader.abandon()
+            raise
+        except BaseException:
+            reader.close()
+            raise
+        reader.close()
         if digest.size != file.size:
             raise TornRead(f"{file.path} has {digest.size} and not {file.size} bytes")
         return digest, info
@@ -153,8 +158,8 @@ def _still_there(entry: FileEntry, info: ObjectInfo | None) -> bool:
     return info is not None and (info.generation, info.size) == (entry.generation, entry.size)
 
 
-def _digest(descriptor: int) -> Digest:
-    reader = HashingReader(descriptor)
+def _digest(reader: HashingReader) -> Digest:
+    reader.seek(0)
     while reader.read(_SMALL):
         pass
     return reader.digest
