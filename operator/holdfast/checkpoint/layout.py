@@ -24,6 +24,7 @@ RUNS: Final = "runs/"
 _RUN_DIGITS: Final = 8
 _ROUND_DIGITS: Final = 4
 _STEP_DIGITS: Final = 12
+HIGHEST_STEP: Final = 10**_STEP_DIGITS - 1
 
 # Cloud Storage refuses longer names, in bytes of UTF-8 (cloud.google.com/storage/docs/objects#naming).
 NAME_LIMIT: Final = 1024

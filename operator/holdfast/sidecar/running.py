@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from holdfast.api import wire
 from holdfast.checkpoint.keeper import Keeper
+from holdfast.checkpoint.layout import HIGHEST_STEP
 from holdfast.seams import ObjectStore
 from holdfast.sidecar.commands import Commander
 from holdfast.sidecar.environment import Environment
@@ -40,8 +41,8 @@ class Ears:
 
     async def heard_complete(self, step: int, path: str) -> None:
         """Declare the step. Raises ValueError."""
-        if step < 0:
-            raise ValueError(f"step {step} must be at least 0")
+        if not 0 <= step <= HIGHEST_STEP:
+            raise ValueError(f"step {step} must be from 0 to {HIGHEST_STEP}: count steps of training, not tokens")
         await self._keeper.declare(step, path)
 
     async def heard_flush(self) -> dict[str, Any]:
