@@ -102,7 +102,8 @@ class Keeper:
     async def declare(self, step: int, path: str) -> None:
         """Take the trainer's word that a step is complete. Raises ValueError for a path outside its directory."""
         await self._load()
-        await self._watch.declare(step, safe_directory(path))
+        committed = self._commits.committed if self._commits else None
+        await self._watch.declare(step, safe_directory(path), committed)
 
     async def tick(self) -> bool:
         """Do one pass and return whether anything changed. Raises `NotRestored`."""
@@ -253,7 +254,10 @@ class Keeper:
         try:
             held = await self._spawner.blocking(lambda: pin(found, volume.data, volume.pins))
         except (Vanished, TornRead):
-            # The next look sees what has become of it.
+            # The next look sees what has become of it; in words it has to be declared anew.
+            if await self._watch.take_back(found.step, found.directory):
+                self._see(found.step)
+                self._problems.torn(found.step, for_good=True)
             return False
         except Unsupported as error:
             self._see(found.step)
@@ -281,8 +285,10 @@ class Keeper:
         except Postponed:
             return True
         except (TornRead, FileNotFoundError):
-            # What is held is not what was complete: the next look holds what is there then.
-            self._problems.torn(step)
+            # What is held is not what was complete: the next look holds what is there then. A directory that was
+            # declared in words shows nothing of that, so what is in it may be half of a later step.
+            declared = await self._watch.take_back(step, held.record.directory)
+            self._problems.torn(step, for_good=declared)
         except Unsupported as error:
             self._problems.refused[step] = str(error)
         finally:

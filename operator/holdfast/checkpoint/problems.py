@@ -26,9 +26,9 @@ class Problems:
         self.refused: dict[int, str] = {}
         self._torn: Counter[int] = Counter()
 
-    def torn(self, step: int) -> None:
-        """Take note that a step was not what had been found complete."""
-        self._torn[step] += 1
+    def torn(self, step: int, *, for_good: bool) -> None:
+        """Take note that a step was not what had been found complete; `for_good` if it will not be looked at again."""
+        self._torn[step] += _TORN_OFTEN if for_good else 1
 
     def health(self, written: Set[int], otherwise: Health) -> Health:
         """Return the worst that is known; `written` are the steps that have arrived."""

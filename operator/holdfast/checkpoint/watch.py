@@ -6,6 +6,7 @@ writes, so the first save hangs on all of them for ten minutes and then fails.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,8 @@ from holdfast.api.wire import Health
 from holdfast.checkpoint.detect import Scan, Unfinished, scan
 from holdfast.checkpoint.volume import Volume, read_state, write_file
 from holdfast.seams import Clock, Spawner
+
+log = logging.getLogger(__name__)
 
 _STUCK_AFTER_S: Final = 60.0
 
@@ -26,7 +29,7 @@ class _Told(msgspec.Struct, frozen=True):
 
 
 class Watch:
-    """Looks at one trainer's directory. `restored` is the directory of the restored step, which is nobody's news."""
+    """Looks at one trainer's directory. The directory of the restored step is news only where it is declared anew."""
 
     def __init__(self, volume: Volume, format_: str, clock: Clock, spawner: Spawner) -> None:
         self._volume = volume
@@ -45,11 +48,34 @@ class Watch:
         told = await self._spawner.blocking(lambda: read_state(self._volume.told, _Told))
         self._told = dict(told.steps) if told else {}
 
-    async def declare(self, step: int, directory: str) -> None:
-        """Remember that the trainer declared a step complete. `directory` is relative to its mount, and checked."""
-        self._told[step] = directory
-        document = msgspec.json.encode(_Told(steps=self._told))
-        await self._spawner.blocking(lambda: write_file(self._volume.told, document))
+    async def declare(self, step: int, directory: str, committed: int | None) -> None:
+        """Remember that the trainer declared a step complete. `directory` is relative to its mount, and checked.
+
+        A directory that is used again holds its newest step alone. What is not newer than `committed`, or than what the
+        same directory was declared to hold, is a repetition: clients repeat themselves to a restarted sidecar.
+        """
+        known = {number: place for number, place in self._told.items() if committed is None or number > committed}
+        repeated = any(place == directory and number > step for number, place in known.items())
+        if repeated or (committed is not None and step <= committed):
+            return
+        kept = {number: place for number, place in known.items() if place != directory}
+        await self._remember(kept | {step: directory})
+
+    async def take_back(self, step: int, directory: str) -> bool:
+        """Forget that `directory` holds the step, as it was changed since; return whether that had been declared."""
+        if self._told.get(step) != directory:
+            return False
+        await self._remember({number: place for number, place in self._told.items() if number != step})
+        return True
+
+    async def _remember(self, told: dict[int, str]) -> None:
+        self._told = told
+        document = msgspec.json.encode(_Told(steps=told))
+        try:
+            await self._spawner.blocking(lambda: write_file(self._volume.told, document))
+        except OSError as error:
+            # Only a restarted sidecar would miss it, and the client repeats what it declared.
+            log.warning("declarations_not_written", extra={"error": str(error)})
 
     async def look(self) -> Scan:
         """Look once, and judge what is unfinished."""

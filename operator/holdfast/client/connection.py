@@ -62,10 +62,12 @@ class Connection:
         self._wake()
 
     def completed(self, message: Message) -> None:
-        """Leave the news of a completed step."""
+        """Leave the news of a completed step. It replaces older news of the same directory."""
         with self._lock:
-            self._completed.append(message)
-            self._unsent.append(message)
+            for kept in (self._completed, self._unsent):
+                others = [one for one in kept if one.get("path") != message.get("path")]
+                kept.clear()
+                kept.extend([*others, message])
         self._wake()
 
     def close(self) -> None:

@@ -63,6 +63,17 @@ def test_a_restarted_sidecar_is_told_the_completed_steps_again(sidecar: Listenin
     assert len(sidecar.of_type("subscribe")) == 1
 
 
+def test_only_the_newest_step_of_a_directory_is_told_again(sidecar: Listening) -> None:
+    checkpoint.complete(100, "latest")
+    eventually(lambda: sidecar.of_type("complete"))
+    sidecar.stop()
+    checkpoint.complete(200, "other")
+    checkpoint.complete(300, "latest")
+    sidecar.received.clear()
+    sidecar.start()
+    eventually(lambda: [m["step"] for m in sidecar.of_type("complete")] == [200, 300])
+
+
 def test_an_absent_sidecar_is_logged_once_and_training_goes_on(
     sidecar: Listening, caplog: pytest.LogCaptureFixture
 ) -> None:

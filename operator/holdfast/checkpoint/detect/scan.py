@@ -14,13 +14,13 @@ from holdfast.checkpoint.detect.found import Found, Scan, Unfinished, step_of
 def scan(root: Path, format_: str, told: Mapping[int, str], *, skip: Iterable[str] = ()) -> Scan:
     """Return what `root` holds. `format_` is `Auto`, `Orbax` or `Marker`; `told` maps declared steps to directories.
 
-    `skip` names directories that are neither: a restored step whose end was declared in words has no mark of its own.
+    `skip` names directories that tell nothing by themselves: a restored step whose end was declared in words has no
+    mark of its own. Declared anew they count.
     """
     skipped, problems = set(skip), _Unreadable()
     found: dict[int, Found] = {}
     for step in marker.declared(root, told, problems.note):
-        if step.directory not in skipped:
-            found[step.step] = step
+        found[step.step] = step
     open_directories: list[Path] = []
     try:
         directories = list(_directories(root))
