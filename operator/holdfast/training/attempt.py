@@ -94,7 +94,8 @@ def keep(view: View, draft: Draft) -> Plan:
     if actions and view.observed.refusals:
         return _refused(view, draft, actions)
     if actions:
-        return Plan(actions=actions, waiting=Reason.AWAITING_PODS.value)
+        wait = Wait(Reason.AWAITING_PODS, "Pods are being created; the operator's log names a create that fails.")
+        return _waiting(view, draft, wait, Stop(actions))
     progress.bucket_and_health(view, draft, settled=False)
     wait = waiting.of_pods(view) or _pool_wait(view)
     if wait is not None:
