@@ -165,6 +165,7 @@ class _Builder:
         self._source = source
         self._target = target
         self.linking = linking
+        self._listings: dict[Path, list[str]] = {}
         self.files: list[PinnedFile] = []
         self.directories: list[DirectoryEntry] = []
         self.symlinks: list[SymlinkEntry] = []
@@ -181,8 +182,9 @@ class _Builder:
         )
         if self.linking:
             (self._target / relative).mkdir(parents=True, exist_ok=True)
-        for entry in sorted(source.iterdir()):
-            self._add_entry(relative / entry.name)
+        names = self._listings[relative] = sorted(entry.name for entry in source.iterdir())
+        for name in names:
+            self._add_entry(relative / name)
 
     def _add_entry(self, relative: Path) -> None:
         source, name = self._source / relative, _name(relative)
@@ -226,7 +228,13 @@ class _Builder:
         return os.fstat(descriptor)
 
     def recheck(self) -> None:
-        """Look again at every file under the trainer's name: what was replaced meanwhile is not one consistent step."""
+        """Look again at everything under the trainer's names: what was replaced meanwhile is not one consistent step.
+
+        Nor is what is only half there because the trainer is removing it: its mark may be the last thing to go.
+        """
+        for relative, names in self._listings.items():
+            if sorted(entry.name for entry in (self._source / relative).iterdir()) != names:
+                raise TornRead(f"{relative.as_posix()} got or lost entries while its step was being held")
         for file in self.files:
             status = (self._source / file.path).lstat()
             if (status.st_ino, status.st_size, status.st_mtime_ns) != (file.inode, file.size, file.mtime_ns):

@@ -192,3 +192,24 @@ def test_a_journal_believes_only_in_the_same_file_and_whole_lines(data: Path, pi
     later.discard()
     later.discard()
     assert list((tmp_path / "journal").iterdir()) == []
+
+
+@pytest.mark.parametrize("change", ["added", "removed"])
+def test_a_step_that_gets_or_loses_entries_while_it_is_held_is_torn(
+    data: Path, pins: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    link = os.link
+
+    def meanwhile(source: Path, *rest: Any, **more: Any) -> None:
+        if Path(source).name == "zero":
+            # The last entry is held: all others have been taken in.
+            if change == "added":
+                (data / "100/state/late").touch()
+            else:
+                (data / "100/empty").rmdir()
+        link(source, *rest, **more)
+
+    monkeypatch.setattr("os.link", meanwhile)
+    with pytest.raises((TornRead, Vanished)):
+        pin(FOUND, data, pins)
+    assert list(pins.iterdir()) == []
