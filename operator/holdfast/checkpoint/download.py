@@ -36,17 +36,23 @@ class Downloader:
         check_paths(part)
         await self.spawner.blocking(lambda: _lay_out(part, target))
 
-        async def one(entry: FileEntry) -> None:
-            await self._fetch_file(entry, target / entry.path)
+        # Beside the tree: no name in it is ours to take, and a longer one might be too long for the file system.
+        arriving = target.with_name(f"{target.name}.arriving")
+        await self.spawner.blocking(lambda: arriving.mkdir(exist_ok=True))
+
+        async def one(numbered: tuple[int, FileEntry]) -> None:
+            number, entry = numbered
+            await self._fetch_file(entry, target / entry.path, arriving / str(number))
             self.received(entry.size)
 
-        await each(self.spawner, sorted(part.files, key=lambda entry: -entry.size), one, name="download")
+        largest_first = sorted(part.files, key=lambda entry: -entry.size)
+        await each(self.spawner, enumerate(largest_first), one, name="download")
+        await self.spawner.blocking(lambda: remove_tree(arriving))
         await self.spawner.blocking(lambda: finish_tree(part, target))
 
-    async def _fetch_file(self, entry: FileEntry, path: Path) -> None:
+    async def _fetch_file(self, entry: FileEntry, path: Path, temporary: Path) -> None:
         if await self.spawner.blocking(lambda: matches(entry, path)):
             return
-        temporary = path.with_name(path.name + ".part")
         for _ in range(READS_FOR_PROOF):
             digest = await self.store.retrier.call(lambda: self._read(entry, temporary))
             if (digest.size, digest.crc32c, digest.blake3) == (entry.size, entry.crc32c, entry.blake3):

@@ -277,3 +277,20 @@ async def test_root_opens_the_trainers_directory_to_all(tmp_path: Path) -> None:
     await ends(gang, 1)
     opened = gang.data("0-0").stat().st_mode & 0o777
     assert opened == 0o777 if os.geteuid() == 0 else opened & 0o700 == 0o700
+
+
+async def test_no_name_of_a_step_is_in_the_way_of_its_own_download(tmp_path: Path) -> None:
+    gang = Gang(tmp_path, parts=1)
+    gang.begin(1)
+    await gang.restore()
+    step = gang.data("0-0") / "100"
+    gang.save(100)
+    for name in ("x", "x.part", "x.part.part", "y" * 255):
+        (step / name).write_bytes(name.encode() * 1000)
+    saved = tree(step)
+    await gang.settle()
+    assert gang.keepers["0-0"].state.committed == 100
+    gang.begin(2)
+    assert (await gang.restore(limit_s=60))["0-0"].step == 100
+    assert tree(gang.data("0-0") / "100") == saved
+    assert not (gang.volumes["0-0"] / "state/0-0/incoming").exists()
