@@ -20,6 +20,8 @@ from deploy.kind.process import ProcessRecord, run, succeeds, wait_for
 _HERE = Path(__file__).resolve().parent
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}
+# The engine outlives this program, and nobody waits for it: kept, so that Python does not warn of a forgotten child.
+_left_running: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ class Engine:
                  "--mount-proc", "/bin/sh", str(_HERE / "dockerd.sh")],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True,
             )  # fmt: skip
+        _left_running.append(started)
         ProcessRecord.of(started.pid, "dockerd.sh").write(self._record)
 
     def _runtime(self, programs: Path) -> str:
