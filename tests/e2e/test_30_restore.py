@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from deploy.demo.lab import Lab
+from deploy.demo.lab import REPLY_S, Lab
 from tests.e2e.harness import bit_rot, promises
 from tests.e2e.harness.plain_trainer import state_after
 from tests.e2e.harness.runs import Run, Runs
@@ -13,21 +15,16 @@ from tests.e2e.harness.waiting import until
 pytestmark = pytest.mark.usefixtures("operator_under_fire")
 
 
-def _events(run: Run, reason: str) -> list[str]:
-    items = run.job.lab.core.list_namespaced_event(run.job.namespace).items
-    return [str(item.message) for item in items if item.reason == reason]
+def _is_told(run: Run, name: str) -> bool:
+    items = run.job.lab.core.list_namespaced_event(run.job.namespace, _request_timeout=REPLY_S).items
+    return any(item.reason == "RestoreFellBack" and name in str(item.message) for item in items)
 
 
-@pytest.mark.parametrize("harm", ["bytes", "absent"])
-def test_damaged_part_makes_both_workers_fall_back(harm: str, lab: Lab, runs: Runs) -> None:
-    run = runs.plain("damaged", workers=2, STEPS=60, STEP_SECONDS=0.3)
-    run.committed(20, within_s=120)
-    run.job.patch_spec({"suspend": True})
-    run.phase("Suspended", within_s=90)
-
+def _harm(lab: Lab, run: Run, harm: str) -> tuple[int, str]:
+    """Harm worker 1's part of the newest commit; returns the step of the one before, and the object's name."""
     commits = lab.bucket.commits(run.job.prefix())
     newest, older = commits[-1], commits[-2]
-    # Only worker 1's part is harmed; worker 0 has nothing to complain of.
+    # Worker 0 has nothing to complain of.
     part = next(part for part in lab.bucket.parts(newest) if part["slot"] == "0-1")
     file = max(part["files"], key=lambda entry: int(entry["size"]))
     harmed = f"{run.job.prefix()}/{file['object']}"
@@ -35,21 +32,31 @@ def test_damaged_part_makes_both_workers_fall_back(harm: str, lab: Lab, runs: Ru
         bit_rot.flip_a_byte(lab, harmed)
     else:
         lab.bucket.delete(harmed)
+    return older.step, str(file["object"])
 
-    run.job.patch_spec({"suspend": False})
-    pods = run.attempt(2, within_s=120)
-    assert run.restored_steps(2) == [older.step] * len(pods)
-    told = until(
-        "an event names the object",
-        lambda: [note for note in _events(run, "RestoreFellBack") if file["object"] in note] or None,
-        within_s=60,
-        explain=run.explain,
-    )
-    assert file["object"] in told[0]
-    assert file["object"] in run.job.condition("Restored")["message"]
-    status = run.phase("Succeeded", within_s=120)
-    assert [line["state"] for line in run.job.finals()] == [state_after(60)] * 2
-    assert status["checkpoint"]["latest"]["step"] == 60
+
+def test_damaged_part_makes_both_workers_fall_back(lab: Lab, runs: Runs) -> None:
+    """One job finds wrong bytes, another one finds an object missing."""
+    started = {harm: runs.plain(harm, workers=2, STEPS=60, STEP_SECONDS=0.3) for harm in ("bytes", "absent")}
+    for run in started.values():
+        run.committed(20, within_s=120)
+        run.job.patch_spec({"suspend": True})
+    expected = {}
+    for harm, run in started.items():
+        run.phase("Suspended", within_s=90)
+        expected[harm] = _harm(lab, run, harm)
+        run.job.patch_spec({"suspend": False})
+    for harm, run in started.items():
+        older, name = expected[harm]
+        run.attempt(2, within_s=120)
+        assert run.restored_steps(2) == [older] * 2
+        told = f"an event of {harm} names {name}"
+        until(told, partial(_is_told, run, name), within_s=60, explain=run.explain)
+        assert name in run.job.condition("Restored")["message"]
+    for run in started.values():
+        status = run.phase("Succeeded", within_s=120)
+        assert [line["state"] for line in run.job.finals()] == [state_after(60)] * 2
+        assert status["checkpoint"]["latest"]["step"] == 60
     assert runs.history.problems(runs.namespace) == []
 
 

@@ -8,6 +8,7 @@ from tests.e2e.harness import promises
 from tests.e2e.harness.followed_log import FollowedLog
 from tests.e2e.harness.plain_trainer import state_after
 from tests.e2e.harness.runs import Run, Runs
+from tests.e2e.harness.waiting import until
 
 _STOPPED_WITHIN_S = 60
 # Big enough for the upload to be still under way when the stop comes.
@@ -43,27 +44,24 @@ def _deaf(runs: Runs, name: str) -> tuple[Run, FollowedLog]:
     return run, followed
 
 
-def test_suspend_of_a_deaf_trainer(runs: Runs) -> None:
-    run, followed = _deaf(runs, "deaf-pause")
+def test_suspend_and_deletion_of_deaf_trainers(runs: Runs) -> None:
+    """Both at the same time, each on a job of its own."""
+    paused, paused_log = _deaf(runs, "deaf-pause")
+    ended, ended_log = _deaf(runs, "deaf-end")
+    prefix = ended.job.prefix()
     began = time.monotonic()
-    run.job.patch_spec({"suspend": True})
-    run.phase("Suspended", within_s=_STOPPED_WITHIN_S)
+    paused.job.patch_spec({"suspend": True})
+    ended.job.delete()
+    paused.phase("Suspended", within_s=_STOPPED_WITHIN_S)
+    ended.gone(within_s=_STOPPED_WITHIN_S)
     assert time.monotonic() - began < _STOPPED_WITHIN_S
-    assert run.job.pods() == []
-    last = followed.told("checkpoint")[-1]["step"]
-    assert run.job.committed() == last
-    promises.check(run.job, runs.history)
+    assert paused.job.pods() == []
+    assert paused.job.committed() == paused_log.told("checkpoint")[-1]["step"]
+    promises.check(paused.job, runs.history)
 
-
-def test_deletion_of_a_deaf_trainer(runs: Runs) -> None:
-    run, followed = _deaf(runs, "deaf-end")
-    prefix = run.job.prefix()
-    run.job.delete()
-    run.gone(within_s=_STOPPED_WITHIN_S)
-    last = followed.told("checkpoint")[-1]["step"]
     newest = runs.lab.bucket.newest(prefix)
     assert newest is not None
-    assert newest.step == last
+    assert newest.step == ended_log.told("checkpoint")[-1]["step"]
     objects = {str(item["name"]): item for item in runs.lab.bucket.objects(f"{prefix}/")}
     promises.whole(runs.lab.bucket, newest, objects)
-    assert runs.history.problems(runs.namespace) == []
+    until("the object is gone", lambda: not ended.job.exists(), within_s=10)

@@ -36,7 +36,7 @@ def _steps(run: Run) -> int:
 
 
 def test_bucket_away_for_a_minute(lab: Lab, runs: Runs) -> None:
-    run = runs.plain("outage", workers=2, STEPS=240, STEP_SECONDS=0.5)
+    run = runs.plain("outage", workers=2, STEPS=200, STEP_SECONDS=0.5)
     run.committed(10, within_s=120)
     _scale(lab, 0)
     began, before = time.monotonic(), _steps(run)
@@ -57,4 +57,4 @@ def test_bucket_away_for_a_minute(lab: Lab, runs: Runs) -> None:
     status = run.succeeded(within_s=180)
     assert status["attempt"] == 1
     assert run.job.condition("CheckpointStoreReady")["status"] == "True"
-    assert [line["state"] for line in run.job.finals()] == [state_after(240)] * 2
+    assert [line["state"] for line in run.job.finals()] == [state_after(200)] * 2
