@@ -94,8 +94,8 @@ def keep(view: View, draft: Draft) -> Plan:
     if actions and view.observed.refusals:
         return _refused(view, draft, actions)
     if actions:
-        wait = Wait(Reason.AWAITING_PODS, "Pods are being created; the operator's log names a create that fails.")
-        return _waiting(view, draft, wait, Stop(actions))
+        being_made = Wait(Reason.AWAITING_PODS, "Pods are being created; the operator's log names a create that fails.")
+        return _waiting(view, draft, being_made, Stop(actions))
     progress.bucket_and_health(view, draft, settled=False)
     wait = waiting.of_pods(view) or _pool_wait(view)
     if wait is not None:
