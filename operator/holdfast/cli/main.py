@@ -54,3 +54,7 @@ def main() -> None:
     except connection.CliError as error:
         typer.echo(f"holdfast: {error}", err=True)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

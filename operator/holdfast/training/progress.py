@@ -17,7 +17,7 @@ from holdfast.training.draft import Draft
 from holdfast.training.endings import outcome_of
 from holdfast.training.view import View
 
-# Progress in status is for people who look now and then; finer data is in the metrics and the reports.
+# Progress in status is for people who look now and then; the trainers' own logs are finer.
 REFRESH_S: Final = 60.0
 # Trouble that comes and goes is written at most this often.
 _TROUBLE_S: Final = 10.0
