@@ -15,7 +15,7 @@ FLEET := $(VENV)/python -m deploy.fleet
 PURE := $(wildcard tests/unit/api tests/unit/accelerators tests/unit/planning tests/unit/training)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps check format test test-unit test-pure e2e demo crds lock chart images cluster-up cluster-down \
+.PHONY: help deps check format test test-unit test-pure e2e chaos demo crds lock chart images cluster-up cluster-down \
 	cluster-status node-off node-partition node-on fleet-up fleet-down fleet-status clean clean-cache
 
 help: ## list the targets
@@ -48,6 +48,9 @@ test-unit: deps ## all other tests that need no cluster
 
 e2e: deps ## the tests on the real cluster; brings it up
 	$(VENV)/pytest tests/e2e
+
+chaos: deps ## the example trainer with a killed worker, ROUNDS=5 times over
+	$(VENV)/pytest tests/chaos
 
 demo: deps ## the main job with its disasters, and the proof; KEEP=1 leaves all up
 	$(VENV)/python -m deploy.demo

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.e2e.images.containers import Engine
 
-SCRATCH = ("--tmpfs", "/ckpt:mode=0777", "--tmpfs", "/tmp:mode=1777")
 WRITABLE = "find / -xdev -writable ! -type l ! -path '/proc/*' ! -path '/dev/*' ! -path '/sys/*'"
 BYTECODE = """
 import importlib.util, pathlib, sys
@@ -51,18 +48,3 @@ def test_bytecode_is_there_before_the_root_is_read_only(engine: Engine, image: s
 def test_the_sidecar_never_loads_the_operators_framework(engine: Engine) -> None:
     program = "import sys, holdfast.sidecar.main; print(sorted({'kopf', 'pydantic', 'kubernetes'} & set(sys.modules)))"
     assert engine.run("holdfast", "python3", "-c", program).output.strip() == "[]"
-
-
-def test_a_killed_worker_costs_steps_and_nothing_else(engine: Engine) -> None:
-    script = Path(__file__).with_name("two_workers.sh").read_text()
-    done = engine.run(
-        "holdfast-trainer", "sh", "-c", script, options=(*SCRATCH, "--env", "STEPS=240"), user="1234:5678"
-    )
-    assert done.code == 0, done.output[-4000:]
-    assert done.events("survivor") == [{"event": "survivor", "code": 75}]
-    resumed = [line for line in done.events("start") if line["restoredStep"] is not None]
-    assert [line["restoredStep"] for line in resumed] == [100, 100]
-    ends = done.events("final")
-    assert [line["step"] for line in ends] == [240] * 4
-    assert len({(line["digest"], line["loss"]) for line in ends}) == 1
-    assert ends[0]["accuracy"] > 0.88

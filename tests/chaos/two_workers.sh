@@ -1,7 +1,9 @@
 # Two workers of the digits trainer in one container, each with a checkpoint directory of its own:
 # an undisturbed run; a run whose worker 1 is killed; and the run that goes on from the newest step that both have.
 set -eu
-trap 'cat /ckpt/*/log.*' EXIT # what every worker has said, also when something fails
+# A gang that stands still is ended, so that what its workers have said can be read.
+(sleep 200 && echo '{"event": "stands still"}' && pkill -KILL -f train.py) >&2 & watchdog=$!
+trap 'kill $watchdog 2>/dev/null; cat /ckpt/*/log.*' EXIT # what every worker has said, also when something fails
 
 worker() { # worker RUN NUMBER PORT: replaces this shell
     export HOLDFAST_CHECKPOINT_DIR="/ckpt/$1/$2" HOLDFAST_RESTORED_STEP_FILE="/ckpt/$1/restored" HOLDFAST_SLOT="0-$2"
@@ -25,7 +27,7 @@ pair calm 8476
 export STEP_SLEEP=0.02
 (worker killed 0 8477) & first=$!
 (worker killed 1 8477) & second=$!
-while ! grep -q '"step": 160' /ckpt/killed/log.0 2>/dev/null; do sleep 0.1; done
+while ! grep -q '"step": 160' /ckpt/killed/log.0 2>/dev/null; do kill -0 "$first"; sleep 0.1; done
 kill -KILL "$second"
 code=0
 wait "$first" || code=$?
