@@ -2,7 +2,7 @@
 # an undisturbed run; a run whose worker 1 is killed; and the run that goes on from the newest step that both have.
 set -eu
 # A gang that stands still is ended, so that what its workers have said can be read.
-(sleep 200 && echo '{"event": "stands still"}' && pkill -KILL -f train.py) >&2 & watchdog=$!
+(sleep 200 && echo '{"event": "stands still"}' && cat /ckpt/*/log.* && kill -KILL -1) & watchdog=$!
 trap 'kill $watchdog 2>/dev/null; cat /ckpt/*/log.*' EXIT # what every worker has said, also when something fails
 
 worker() { # worker RUN NUMBER PORT: replaces this shell
