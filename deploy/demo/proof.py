@@ -72,8 +72,9 @@ def lines(job: Job, calm: Fields, disturbed: Fields, disasters: list[Disaster]) 
     newest = job.newest_commit()
     if newest is not None:
         manifest = job.lab.bucket.document(newest.name)
-        yield f"The last manifest: gs://{job.lab.bucket.name}/{newest.name}"
+        size = sum(part["bytes"] for part in manifest["parts"])
+        slots = ", ".join(part["slot"] for part in manifest["parts"])
         yield (
-            f"  run {manifest['run']}, step {manifest['step']}, {len(manifest['parts'])} parts, {manifest['bytes']} B,"
-            f" committed by worker {manifest['committedBy']} at {manifest['committedAt']}"
+            f"  run {manifest['run']}, attempt {manifest['attempt']}, step {manifest['step']}, parts of workers {slots}, "
+            f"{size} bytes, committed at {manifest['committedAt']}"
         )
