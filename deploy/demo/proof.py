@@ -75,6 +75,6 @@ def lines(job: Job, calm: Fields, disturbed: Fields, disasters: list[Disaster]) 
         size = sum(part["bytes"] for part in manifest["parts"])
         slots = ", ".join(part["slot"] for part in manifest["parts"])
         yield (
-            f"  run {manifest['run']}, attempt {manifest['attempt']}, step {manifest['step']}, parts of workers {slots},"
+            f"  run {manifest['run']}, attempt {manifest['attempt']}, step {manifest['step']}, parts of {slots},"
             f" {size} bytes, committed at {manifest['committedAt']}"
         )

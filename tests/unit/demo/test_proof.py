@@ -32,7 +32,7 @@ def job() -> Job:
 
 def test_the_proof_tells_the_last_manifest() -> None:
     text = "\n".join(proof.lines(job(), FINAL, FINAL, [DISASTER]))
-    assert "run 3, attempt 3, step 600, parts of workers 0-0, 0-1, 100 bytes" in text
+    assert "run 3, attempt 3, step 600, parts of 0-0, 0-1, 100 bytes" in text
     assert "80 steps and 19 s lost" in text
     assert "NOT EQUAL" not in text
 
