@@ -17,7 +17,8 @@ pytestmark = pytest.mark.usefixtures("operator_under_fire")
 
 def _is_told(run: Run, name: str) -> bool:
     items = run.job.lab.core.list_namespaced_event(run.job.namespace, _request_timeout=REPLY_S).items
-    return any(item.reason == "RestoreFellBack" and name in str(item.message) for item in items)
+    own = [item for item in items if item.involved_object.name == run.job.name]
+    return any(item.reason == "RestoreFellBack" and name in str(item.message) for item in own)
 
 
 def _harm(lab: Lab, run: Run, harm: str) -> tuple[int, str]:
