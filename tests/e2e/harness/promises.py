@@ -14,18 +14,32 @@ Fields = dict[str, Any]
 
 def check(job: Job, history: PodHistory) -> None:
     """Raise AssertionError where a promise was broken."""
-    assert history.problems(job.namespace) == []
-    assert history.gaps == 0, "the watch of pods was cut: what was seen is not all"
-    prefix, bucket = job.prefix(), job.lab.bucket
+    at_most_one(job, history)
+    commits_are_right(job.lab.bucket, job.prefix())
+    rows = job.status().get("attempts") or []
+    numbers = [row["attempt"] for row in rows]
+    assert numbers == sorted(set(numbers)), f"attempts are not counted upwards: {numbers}"
+
+
+def commits_are_right(bucket: Bucket, prefix: str) -> None:
+    """Raise AssertionError where a commit below a prefix is not whole, or is of a run that may not have made it."""
     objects = {str(item["name"]): item for item in bucket.objects(f"{prefix}/")}
     commits = bucket.commits(prefix)
     _runs_are_attempts(bucket, prefix, objects, commits)
     _monotone(bucket, prefix, objects, commits)
     for commit in commits:
         whole(bucket, commit, objects)
-    rows = job.status().get("attempts") or []
-    numbers = [row["attempt"] for row in rows]
-    assert numbers == sorted(set(numbers)), f"attempts are not counted upwards: {numbers}"
+
+
+def at_most_one(job: Job, history: PodHistory) -> None:
+    """Raise AssertionError where a worker had two pods in one attempt, or two attempts had pods at the same time."""
+    assert history.problems(job.namespace) == []
+    assert history.gaps == 0, "the watch of pods was cut: what was seen is not all"
+    found = job.object()
+    attempt = int(found["status"]["attempt"])
+    seen = history.slots(job.namespace, str(found["metadata"]["uid"]), attempt)
+    workers = int(found["spec"]["accelerator"]["cpu"]["workers"])
+    assert len(seen) == workers, f"of attempt {attempt} the watch has seen {sorted(seen)} only"
 
 
 def whole(bucket: Bucket, commit: Commit, objects: dict[str, Fields]) -> None:
