@@ -15,6 +15,8 @@ from tests.e2e.harness.waiting import until
 
 Fields = dict[str, Any]
 
+# How long a container may run before its trainer has printed a line.
+_FIRST_LINE_S = 30
 _ENDED = ("Succeeded", "Failed", "Refused")
 
 
@@ -106,8 +108,14 @@ class Run:
         return max((int(line["step"]) for line in self.job.said(pod, "step")), default=0)
 
     def restored_steps(self, attempt: int) -> list[int | None]:
-        """What the trainers of an attempt say that they were given, in the order of the workers."""
-        return [line["restoredStep"] for pod in self.job.pods(attempt) for line in self.job.said(pod, "start")]
+        """What the trainers of an attempt say that they were given, in the order of the workers, once all have."""
+
+        def ask() -> list[int | None] | None:
+            told = [line["restoredStep"] for pod in self.job.pods(attempt) for line in self.job.said(pod, "start")]
+            return told if len(told) == self.workers() else None
+
+        what = f"all trainers of attempt {attempt} have begun"
+        return until(what, ask, within_s=_FIRST_LINE_S, explain=self.explain)
 
     def row(self, attempt: int) -> Fields:
         """The row of an attempt in status."""
