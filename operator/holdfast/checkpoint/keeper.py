@@ -2,8 +2,8 @@
 
 `look` finds and holds complete steps; `work` sends one of them, commits what can be committed and deletes what is no
 longer needed; `tick` does both. `flush` sends all that is complete, the newest first. `finish` does so at the end of
-the pod and says how far it came. Whatever is interrupted anywhere is found again by the next pass, or by the next
-life of the sidecar.
+the pod and says how far it came; `tidy` then deletes what its commits made needless. Whatever is interrupted anywhere
+is found again by the next pass, or by the next life of the sidecar.
 """
 
 from __future__ import annotations
@@ -198,6 +198,16 @@ class Keeper:
             "" if done else f"not all that was complete could be sent in time: {self._store_state.message}",
             interrupted=not done,
         )
+
+    async def tidy(self) -> None:
+        """Delete, for a short while, what the commits of `finish` have made needless. Nobody waits for it."""
+        async with self._working:
+            if self._commits is None or self._fenced is not None:
+                return
+            try:
+                await self._commits.tidy(lambda: not self._backlog.hurry)
+            except Fenced as fenced:
+                await self._stop(fenced.newer)
 
     def outcome(self, message: str, *, interrupted: bool) -> Outcome:
         """Return the termination message as things stand."""

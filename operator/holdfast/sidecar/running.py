@@ -71,6 +71,8 @@ async def run(environment: Environment, store: ObjectStore, seams: Seams, stop: 
             log.info("finishing", extra={"last_complete": keeper.state.last_complete})
             outcome = await keeper.finish()
             await seams.spawner.blocking(lambda: leave(environment.termination_log, outcome))
+        # All is told: should this be cut short, nothing but room in the bucket is lost.
+        await keeper.tidy()
     finally:
         await socket.close()
     log.info("finished", extra={"kind": outcome.kind, "committed": outcome.committed, "detail": outcome.message})

@@ -83,6 +83,14 @@ class Run:
         what = f"step {step} of {self.job.name} is committed"
         until(what, lambda: self.job.committed() >= step, within_s=within_s, explain=self.explain)
 
+    def kept(self, *steps: int, within_s: float) -> None:
+        """Wait until the bucket holds the commits of these steps and no other."""
+
+        def ask() -> bool:
+            return [commit.step for commit in self.job.lab.bucket.commits(self.job.prefix())] == list(steps)
+
+        until(f"{self.job.name} has kept {steps}", ask, within_s=within_s, explain=self.explain)
+
     def gone(self, within_s: float) -> None:
         """Wait until no pod of the job is left."""
         what = f"no pod of {self.job.name} is left"

@@ -124,3 +124,37 @@ async def test_retention_leaves_room_for_the_next_step(tmp_path: Path) -> None:
     assert gang.keepers["0-0"].state.committed == 400
     await gang.settle()
     assert {layout.parse_step(name) for name in gang.bucket.names("runs/00000001/steps/")} == {(1, 300), (1, 400)}
+
+
+async def test_what_the_last_commit_made_needless_goes_once_the_end_is_told(tmp_path: Path) -> None:
+    """A job that saves and ends at once has all its last commits made by `finish`, which never waits for deletes."""
+    gang = await started(tmp_path, keep_last=2)
+    for step in (100, 200):
+        gang.save(step)
+        await gang.settle()
+    gang.save(300)
+    keeper = gang.keepers["0-0"]
+    outcome = await gang.run(keeper.finish())
+    assert (outcome.kind, outcome.committed) == ("Finished", 300)
+    assert gang.bucket.names(layout.step_folder(1, 100)) != []
+    await gang.run(keeper.tidy())
+    assert [layout.parse_commit(name) for name in gang.commits()] == [(1, 200), (1, 300)]
+    assert gang.bucket.names(layout.step_folder(1, 100)) == []
+
+
+async def test_tidying_after_the_end_takes_a_bounded_time_and_none_where_a_newer_run_exists(tmp_path: Path) -> None:
+    gang = await started(tmp_path, keep_last=2)
+    for step in (100, 200, 300):
+        gang.save(step)
+        await gang.run(gang.keepers["0-0"].flush())
+    keeper = gang.keepers["0-0"]
+    slow_deletes(gang, 15)
+    begun = gang.clock.elapsed
+    await gang.run(keeper.tidy())
+    # It was begun, and the batch under way is the last.
+    assert 15 <= gang.clock.elapsed - begun < 40
+    gang.begin(2)
+    await gang.restore()
+    before = gang.bucket.names("runs/")
+    await gang.run(keeper.tidy())
+    assert gang.bucket.names("runs/") == before
