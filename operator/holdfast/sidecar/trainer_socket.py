@@ -92,11 +92,13 @@ class TrainerSocket:
 
     async def open(self) -> None:
         """Begin to serve; a socket that an earlier life left is replaced."""
-        self._path.unlink(missing_ok=True)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, self._path, limit=_LINE_LIMIT)
-        # The trainer's user is not always this one's.
-        self._path.chmod(0o666)
+        unborn = self._path.with_name(f"{self._path.name}.new")
+        unborn.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._serve, unborn, limit=_LINE_LIMIT)
+        # The trainer's user is not always this one's, and may look for the socket at any moment: it gets its name last.
+        unborn.chmod(0o666)
+        unborn.rename(self._path)
 
     async def close(self) -> None:
         """Stop serving and hang up."""

@@ -148,3 +148,32 @@ async def test_a_sidecar_that_ends_during_a_flush_is_noticed(socket: TrainerSock
     await socket.close()
     with pytest.raises(FlushFailed, match="nothing"):
         await asyncio.wait_for(asked, 5)
+
+
+async def test_whoever_sees_the_socket_may_use_it(
+    heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trainer of another user may look for it at any moment, also between the server's start and its first turn."""
+    path = tmp_path / "holdfast.sock"
+    chmod = Path.chmod
+    seen: list[bool] = []
+
+    def watched(self: Path, mode: int, **more: Any) -> None:
+        seen.append(path.exists())
+        chmod(self, mode, **more)
+
+    monkeypatch.setattr(Path, "chmod", watched)
+    for _ in range(2):
+        # The second life finds what a killed one has left.
+        made = TrainerSocket(path, heard)
+        await made.open()
+        assert path.stat().st_mode & 0o777 == 0o666
+        client = await Client.connect(path)
+        client.say({"type": "complete", "step": 1, "path": "/"})
+        assert (await client.hear())["type"] == "error"
+        client.writer.close()
+        await client.writer.wait_closed()
+        await made.close()
+        assert list(tmp_path.iterdir()) == []
+        (tmp_path / "holdfast.sock.new").touch()
+    assert seen == [False, False]
