@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.harness import manifests
 from tests.e2e.harness.runs import Run, Runs
 
 pytestmark = pytest.mark.usefixtures("operator_under_fire")
@@ -47,3 +48,13 @@ def test_digits_survive_a_killed_worker(runs: Runs) -> None:
     assert restored[0] is not None
     assert restored[0] >= 100
     assert status["checkpoint"]["latest"]["step"] == _STEPS
+
+
+def test_a_save_that_hangs_on_all_hosts_is_named(runs: Runs) -> None:
+    """Orbax in its default setting and one directory per host: the job would stand still for ten minutes."""
+    run = runs.start(manifests.orbax_defaults("orbax-defaults", runs.lab.images.trainer, runs.namespace))
+    run.attempt(1, within_s=90)
+    condition = run.condition("CheckpointHealthy", "False", within_s=180)
+    assert condition["reason"] == "IncompleteCheckpoint"
+    assert "holdfast.client.orbax" in condition["message"]
+    assert run.job.committed() == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 Fields = dict[str, Any]
 
-# The config map that holds the plain trainer, in every namespace that a test gets.
+# The config map that holds the trainers of the tests, in every namespace that a test gets.
 SCRIPTS = "trainer-scripts"
 BUCKET = "holdfast"
 USER = 65532
@@ -18,7 +18,9 @@ _RESOURCES: Fields = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"
 
 def scripts() -> Fields:
     """The content of the config map."""
-    return {"plain_trainer.py": Path(__file__).with_name("plain_trainer.py").read_text()}
+    return {
+        name: Path(__file__).with_name(name).read_text() for name in ("plain_trainer.py", "orbax_defaults_trainer.py")
+    }
 
 
 def plain(name: str, image: str, namespace: str, workers: int = 1, **knobs: object) -> Fields:
@@ -46,6 +48,16 @@ def digits(name: str, image: str, namespace: str, workers: int = 2, **knobs: obj
     }
     volumes: list[Fields] = [{"name": "tmp", "emptyDir": {}}]
     return _job(name, namespace, "JAX", workers, trainer, volumes, {"cadence": {"everySteps": 50}})
+
+
+def orbax_defaults(name: str, image: str, namespace: str) -> Fields:
+    """Two workers whose trainer hangs at its first save (see orbax_defaults_trainer.py)."""
+    manifest = digits(name, image, namespace)
+    trainer = trainer_of(manifest)
+    trainer["command"] = ["python3", "-u", "/scripts/orbax_defaults_trainer.py"]
+    trainer["volumeMounts"].append({"name": "scripts", "mountPath": "/scripts", "readOnly": True})
+    manifest["spec"]["template"]["spec"]["volumes"].append({"name": "scripts", "configMap": {"name": SCRIPTS}})
+    return manifest
 
 
 def merged(base: Fields, change: Fields) -> Fields:

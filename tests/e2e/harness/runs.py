@@ -91,6 +91,16 @@ class Run:
 
         until(f"{self.job.name} has kept {steps}", ask, within_s=within_s, explain=self.explain)
 
+    def condition(self, kind: str, status: str, within_s: float) -> Fields:
+        """Wait until a condition has this status, and return it."""
+
+        def ask() -> Fields | None:
+            conditions: Sequence[Fields] = self.job.status().get("conditions") or []
+            return next((item for item in conditions if (item["type"], item["status"]) == (kind, status)), None)
+
+        what = f"{kind} of {self.job.name} is {status}"
+        return until(what, ask, within_s=within_s, explain=self.explain, hopeless=self._ended)
+
     def gone(self, within_s: float) -> None:
         """Wait until no pod of the job is left."""
         what = f"no pod of {self.job.name} is left"
