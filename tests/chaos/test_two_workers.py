@@ -1,7 +1,8 @@
 """The example trainer without a cluster: two workers in one container, one of them killed, again and again.
 
-It is run by `make chaos`, which repeats it, and not with all tests: one run has been seen to stand still for reasons
-that are not known yet. The script gives up after a while and shows what every worker has said.
+It is run by `make chaos`, which repeats it, and not with all tests. Repeated under load it showed how a save of Orbax's
+could stand still for ever (see `holdfast.client.orbax`). The script gives up after a while and shows what every worker
+has said.
 """
 
 from __future__ import annotations

@@ -5,6 +5,10 @@ written by one of its replicas, and with separate directories the first save han
 process is the primary host of its own directory and writes every array that it holds. Saves are still a matter of
 all hosts: each must save the same steps in the same order (`holdfast.client.jax.Coordinator`).
 
+Directories are made before a save returns. Orbax's default is a thread that announces them under one name for all
+hosts (`create_directories_asynchronously`, seen in 0.12.8): a host would begin to write when another one's directory is
+there, then fail to make its own, and leave the others waiting for it.
+
 Files of equal state differ between hosts and runs, because their names are random: compare arrays, never files.
 A checkpoint is restored by the same number of processes, each with what the same process number has written.
 """
@@ -40,7 +44,11 @@ def manager(directory: str | os.PathLike[str] | None = None, *, max_to_keep: int
         multiprocessing_options=alone,
         type_handler_registry=ocp.type_handlers.create_type_handler_registry((jax.Array, arrays)),
     )
-    options = ocp.CheckpointManagerOptions(multiprocessing_options=alone, max_to_keep=max_to_keep)
+    options = ocp.CheckpointManagerOptions(
+        multiprocessing_options=alone,
+        async_options=ocp.options.AsyncOptions(create_directories_asynchronously=False),
+        max_to_keep=max_to_keep,
+    )
     return ocp.CheckpointManager(root, item_handlers={ITEM: handler}, options=options)
 
 

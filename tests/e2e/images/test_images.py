@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.e2e.images.containers import Engine
@@ -48,3 +50,13 @@ def test_bytecode_is_there_before_the_root_is_read_only(engine: Engine, image: s
 def test_the_sidecar_never_loads_the_operators_framework(engine: Engine) -> None:
     program = "import sys, holdfast.sidecar.main; print(sorted({'kopf', 'pydantic', 'kubernetes'} & set(sys.modules)))"
     assert engine.run("holdfast", "python3", "-c", program).output.strip() == "[]"
+
+
+def test_a_host_that_is_slow_to_make_its_directories_neither_fails_nor_holds_up_the_others(engine: Engine) -> None:
+    script = Path(__file__).with_name("slow_directories.py").read_text()
+    command = f"cat >/tmp/slow_directories.py <<'END'\n{script}END\nexec python3 /tmp/slow_directories.py /ckpt"
+    scratch = ("--tmpfs", "/ckpt:mode=0777", "--tmpfs", "/tmp:mode=1777")
+    done = engine.run("holdfast-trainer", "sh", "-c", command, options=scratch)
+    assert done.code == 0, done.output[-4000:]
+    saved = sorted(done.events("saved"), key=lambda line: int(line["worker"]))
+    assert saved == [{"event": "saved", "worker": number, "steps": [1, 2, 3], "equal": True} for number in (0, 1)]
