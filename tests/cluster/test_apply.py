@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from holdfast.cluster.apply import Applier, ApplyResult
 from holdfast.cluster.client import ApiClient, LeadershipLost
-from holdfast.cluster.events import QUIET_S, EventRecorder, Owner
+from holdfast.cluster.events import SERIES_S, EventRecorder, Owner
 from holdfast.cluster.expectations import Expectations
 from holdfast.planning.plan import (
     PODS,
@@ -233,17 +234,59 @@ async def test_an_owner_that_is_gone_is_not_an_error(bench: Bench) -> None:
     assert bench.server.all("events") == []
 
 
-async def test_events_are_not_repeated_for_ten_minutes_and_never_in_the_way(bench: Bench) -> None:
-    plan = Plan(events=(EventNote("Warning", "Stuck", "Still waiting."),))
-    for _ in range(3):
-        await bench.apply(plan)
-    assert len(bench.server.all("events")) == 1
-    await bench.clock.advance(QUIET_S)
-    bench.server.faults.refuse(matching("POST", "/events"), ApiError(403, "Forbidden", "no events here"))
-    assert (await bench.apply(plan)).complete
-    await bench.clock.advance(QUIET_S)
+async def test_one_reason_of_one_object_is_one_event_that_counts(bench: Bench) -> None:
+    for number in range(1000):
+        await bench.apply(Plan(events=(EventNote("Warning", "WorkerFailed", f"Attempt {number} ended."),)))
+        await bench.clock.advance(1)
+    await bench.apply(Plan(events=(EventNote("Warning", "NodeLost", "Another reason."),)))
+    first, other = bench.server.all("events")
+    assert (first["reason"], first["note"]) == ("WorkerFailed", "Attempt 0 ended.")
+    assert 940 <= first["series"]["count"] <= 1000
+    assert first["series"]["lastObservedTime"] > first["eventTime"]
+    assert (other["reason"], "series" in other) == ("NodeLost", False)
+    patches = [path for method, path in bench.server.writes() if method == "PATCH"]
+    assert len(patches) <= 1000 / 60 + 10, "a minute apart, but for the doublings"
+
+
+async def test_an_event_that_comes_again_after_long_or_has_expired_is_a_new_one(bench: Bench) -> None:
+    plan = Plan(events=(EventNote("Normal", "Running", "It runs."),))
+    await bench.apply(plan)
+    await bench.clock.advance(SERIES_S)
     await bench.apply(plan)
     assert len(bench.server.all("events")) == 2
+    for event in bench.server.all("events"):
+        bench.server.remove("events", "ns", event["metadata"]["name"])
+    await bench.apply(plan)
+    (fresh,) = bench.server.all("events")
+    assert "series" not in fresh
+
+
+async def test_events_are_never_in_the_way(bench: Bench) -> None:
+    plan = Plan(events=(EventNote("Warning", "Stuck", "Still waiting."),))
+    for method in ("POST", "PATCH"):
+        bench.server.faults.refuse(matching(method, "/events"), ApiError(403, "Forbidden", "no events here"))
+        assert (await bench.apply(plan)).complete
+        await bench.clock.advance(SERIES_S)
+        await bench.apply(plan)
+
+
+async def test_notes_are_bounded_in_bytes(bench: Bench) -> None:
+    await bench.apply(Plan(events=(EventNote("Warning", "R" * 300, "\u00e4" * 2000),)))
+    (event,) = bench.server.all("events")
+    assert len(event["note"].encode()) <= 1024
+    assert len(event["reason"]) == 128
+
+
+async def test_an_object_is_deleted_as_it_was_seen_or_not_at_all(bench: Bench) -> None:
+    seen = bench.job["metadata"]
+    go = Delete(TRAINING_JOBS, "ns", "j", seen["uid"], resource_version=seen["resourceVersion"])
+    bench.server.merge("trainingjobs", "ns", "j", {"spec": {"ttlAfterFinished": "1h"}})
+    assert (await bench.apply(Plan(actions=(go,)))).complete
+    held = bench.server.find("trainingjobs", "ns", "j")
+    assert held is not None
+    fresh = replace(go, resource_version=held["metadata"]["resourceVersion"])
+    await bench.apply(Plan(actions=(fresh,)))
+    assert bench.server.find("trainingjobs", "ns", "j") is None
 
 
 async def test_a_replica_that_does_not_lead_changes_nothing(bench: Bench) -> None:

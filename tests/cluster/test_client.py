@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -99,6 +100,22 @@ async def test_a_mutation_ends_within_its_deadline(
     with pytest.raises(ApiError):
         await finish(clock, client.create(PODS, "ns", pod("a")))
     assert clock.elapsed <= DEADLINE_S + 0.1
+
+
+async def test_a_dry_run_refuses_fields_that_the_server_does_not_know(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Mapping[str, str]] = []
+    inner = server.request
+
+    async def listening(method: str, path: str, **more: Any) -> bytes:
+        asked.append(more["query"])
+        return await inner(method, path, **more)
+
+    monkeypatch.setattr(server, "request", listening)
+    await finish(clock, client.create(PODS, "ns", pod("a"), dry_run=True))
+    await finish(clock, client.create(PODS, "ns", pod("a")))
+    assert [query.get("fieldValidation") for query in asked] == ["Strict", None], "a real pod is never refused for them"
 
 
 async def test_a_delete_is_exact(server: MemoryApiServer, clock: VirtualClock, client: ApiClient) -> None:

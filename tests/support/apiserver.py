@@ -161,6 +161,7 @@ class MemoryApiServer:
                 namespace,
                 target.name,
                 uid=document.get("preconditions", {}).get("uid"),
+                version=document.get("preconditions", {}).get("resourceVersion"),
                 grace_s=document.get("gracePeriodSeconds"),
             )
         before = store.get(info, namespace, target.name)

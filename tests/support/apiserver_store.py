@@ -104,12 +104,21 @@ class Store:
         return self._commit("MODIFIED", info, new, before)
 
     def delete(
-        self, info: ResourceInfo, namespace: str, name: str, *, uid: str | None, grace_s: int | None
+        self,
+        info: ResourceInfo,
+        namespace: str,
+        name: str,
+        *,
+        uid: str | None,
+        grace_s: int | None,
+        version: str | None = None,
     ) -> Document:
         document = self.get(info, namespace, name)
         metadata = document["metadata"]
         if uid is not None and uid != metadata["uid"]:
             raise ApiError(409, "Conflict", f"Precondition failed: UID in precondition: {uid}")
+        if version is not None and version != metadata["resourceVersion"]:
+            raise ApiError(409, "Conflict", f"Precondition failed: ResourceVersion in precondition: {version}")
         if info.plural == "pods" and document.get("spec", {}).get("nodeName"):
             spec_grace = document.get("spec", {}).get("terminationGracePeriodSeconds", 30)
             grace = spec_grace if grace_s is None else grace_s

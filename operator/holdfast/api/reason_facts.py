@@ -66,7 +66,7 @@ FACTS: Final[dict[Reason, Facts]] = {
         "Create what the container refers to, or correct the template in a new TrainingJob.",
     ),
     Reason.QUOTA_EXCEEDED: Facts(
-        Sort.WAITING, "The namespace's quota has no room for the gang.", "Raise the quota or free some of it."
+        Sort.WAITING, "A quota of the namespace does not allow a pod.", "Raise the quota or free some of it."
     ),
     Reason.POD_SECURITY_REFUSED: Facts(
         Sort.WAITING,
@@ -75,6 +75,21 @@ FACTS: Final[dict[Reason, Facts]] = {
     ),
     Reason.SERVICE_ACCOUNT_MISSING: Facts(
         Sort.WAITING, "The service account of the pod does not exist.", "Create the service account."
+    ),
+    Reason.LIMIT_RANGE_EXCEEDED: Facts(
+        Sort.WAITING,
+        "A LimitRange of the namespace forbids the resources of a pod.",
+        "Change the LimitRange, or the resources in the template of a new TrainingJob.",
+    ),
+    Reason.VOLUME_CLAIM_NOT_FOUND: Facts(
+        Sort.WAITING,
+        "A volume claim that the template mounts does not exist.",
+        "Create the claim.",
+    ),
+    Reason.VOLUME_CLAIM_NOT_BOUND: Facts(
+        Sort.WAITING,
+        "A volume claim that the template mounts has no volume.",
+        "Look at the claim and its storage class.",
     ),
     Reason.CREATE_REFUSED: Facts(
         Sort.WAITING, "The API server refuses to create a pod or the Service.", "Do what its message asks for."
@@ -145,6 +160,11 @@ FACTS: Final[dict[Reason, Facts]] = {
         "More restarts within recovery.restartWindow than recovery.maxRestarts allows.",
         "Look at status.attempts, mend the cause and create the job again.",
     ),
+    Reason.DEADLINE_EXCEEDED: Facts(
+        Sort.TERMINAL,
+        "The job was active for as long as spec.activeDeadline allows.",
+        "To go on, create the job again with the same destination and a longer deadline.",
+    ),
     Reason.PREFIX_TAKEN: Facts(
         Sort.TERMINAL,
         "Another job that was created later owns checkpoint.destination.",
@@ -175,6 +195,11 @@ FACTS: Final[dict[Reason, Facts]] = {
     ),
     Reason.SUPERSEDED: Facts(Sort.CAUSE, "The bucket knows of a newer attempt than status did."),
     Reason.RESTORE_FAILED: Facts(Sort.CAUSE, "The restore step of a worker ended with an error.", "Read its log."),
+    Reason.STALLED: Facts(
+        Sort.CAUSE,
+        "No worker reported another step for recovery.stallTimeout.",
+        "Find out what the trainers waited for, or raise the timeout.",
+    ),
     Reason.UNKNOWN: Facts(Sort.CAUSE, "An attempt ended and nobody saw why."),
     Reason.HEALTHY: Facts(Sort.STATE, "The trainer's checkpoints complete."),
     Reason.INCOMPLETE_CHECKPOINT: Facts(

@@ -29,6 +29,9 @@ class Reason(StrEnum):
     QUOTA_EXCEEDED = "QuotaExceeded"
     POD_SECURITY_REFUSED = "PodSecurityRefused"
     SERVICE_ACCOUNT_MISSING = "ServiceAccountMissing"
+    LIMIT_RANGE_EXCEEDED = "LimitRangeExceeded"
+    VOLUME_CLAIM_NOT_FOUND = "VolumeClaimNotFound"
+    VOLUME_CLAIM_NOT_BOUND = "VolumeClaimNotBound"
     CREATE_REFUSED = "CreateRefused"
     BACKING_OFF = "BackingOff"
     NODE_UNREACHABLE = "NodeUnreachable"
@@ -57,6 +60,7 @@ class Reason(StrEnum):
     # Failed, for good
     FINAL_EXIT_CODE = "FinalExitCode"
     MAX_RESTARTS_EXCEEDED = "MaxRestartsExceeded"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
     PREFIX_TAKEN = "PrefixTaken"
     NO_RESTORABLE_CHECKPOINT = "NoRestorableCheckpoint"
     RESTORE_REFUSED = "RestoreRefused"
@@ -71,6 +75,7 @@ class Reason(StrEnum):
     FINAL_CHECKPOINT_NOT_COMMITTED = "FinalCheckpointNotCommitted"
     SUPERSEDED = "Superseded"
     RESTORE_FAILED = "RestoreFailed"
+    STALLED = "Stalled"
     UNKNOWN = "Unknown"
 
     # Health of the trainer's checkpoints

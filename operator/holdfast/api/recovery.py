@@ -69,3 +69,22 @@ class Recovery(ApiModel):
         ),
     ] = "60s"
     """How long the node of a worker may be out of reach before the pod is given up and the gang restarts elsewhere."""
+
+    stall_timeout: (
+        Annotated[
+            Duration,
+            Field(
+                json_schema_extra=rules(
+                    Rule(
+                        "duration(self) >= duration('30s') && duration(self) <= duration('168h')",
+                        "stallTimeout must be between 30s and 168h: leave it out where no stall is to be judged",
+                    )
+                )
+            ),
+        ]
+        | None
+    ) = None
+    """How long all workers may go without reporting another step before the gang is restarted with cause Stalled, such
+    as 30m; longer than the longest pause between two steps, a save or an evaluation included. It counts against
+    maxRestarts. An attempt whose trainer has not reported a step through the client library is never judged, nor one
+    whose sidecars are not heard. Left out, a stall is not judged."""

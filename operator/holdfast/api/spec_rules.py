@@ -73,6 +73,11 @@ SPEC_RULES: Final = (
         "securityContext.runAsUser to one greater than 0",
     ),
     Rule(
+        "has(self.checkpoint) || !has(self.recovery.stallTimeout)",
+        "recovery.stallTimeout needs a checkpoint section, whose sidecar hears the trainer's steps: add one or remove "
+        "stallTimeout",
+    ),
+    Rule(
         f"!has(self.checkpoint) || !has({_POD}.terminationGracePeriodSeconds)",
         "leave terminationGracePeriodSeconds out: set checkpoint.flushTimeout, from which it follows",
     ),

@@ -32,6 +32,7 @@ class Phase(StrEnum):
     RESTARTING = "Restarting"
     SUSPENDING = "Suspending"
     SUSPENDED = "Suspended"
+    STOPPING = "Stopping"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
 
@@ -212,6 +213,10 @@ class TrainingJobStatus(StatusModel):
 
     attempts: Annotated[tuple[AttemptRow, ...], Field(max_length=MAX_ATTEMPT_ROWS, json_schema_extra=atomic())] = ()
     """The last attempts, newest last."""
+
+    active_seconds: Annotated[int, Field(ge=0, le=INT53_MAX)] | None = None
+    """Seconds that the attempts which have ended were active for, all together; spec.activeDeadline counts them and
+    the time since the current attempt began."""
 
     node_pools: Annotated[tuple[SlicePool, ...], Field(max_length=64, json_schema_extra=keyed("slice"))] = ()
     """Which node pool each slice runs in, where nodes are in GKE node pools."""

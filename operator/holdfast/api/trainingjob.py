@@ -11,6 +11,7 @@ from holdfast.api.capacity import Capacity, Runtime
 from holdfast.api.checkpoint import Checkpoint
 from holdfast.api.model import ApiModel, Rule, immutable, rules
 from holdfast.api.recovery import Recovery
+from holdfast.api.scalars import Duration
 from holdfast.api.spec_rules import SPEC_RULES
 from holdfast.api.status import TrainingJobStatus
 from holdfast.api.template import PodTemplate
@@ -43,6 +44,42 @@ class TrainingJobSpec(ApiModel):
 
     suspend: bool = False
     """True stops the job after its last complete checkpoint was committed and removes its pods; false resumes it."""
+
+    active_deadline: (
+        Annotated[
+            Duration,
+            Field(
+                json_schema_extra=rules(
+                    Rule(
+                        "duration(self) >= duration('1s') && duration(self) <= duration('87600h')",
+                        "activeDeadline must be between 1s and 87600h: leave it out where there is no deadline",
+                    )
+                )
+            ),
+        ]
+        | None
+    ) = None
+    """How long the job may be active in total, such as 72h. Attempts count from their first moment to their end, with
+    their waits for capacity and between restarts; a suspended job does not count, nor one whose first attempt has not
+    begun. Then the workers are asked for a last checkpoint and stopped, and the job fails with DeadlineExceeded; its
+    commits are kept. Left out, there is no deadline."""
+
+    ttl_after_finished: (
+        Annotated[
+            Duration,
+            Field(
+                json_schema_extra=rules(
+                    Rule(
+                        "duration(self) <= duration('87600h')",
+                        "ttlAfterFinished must not exceed 87600h: leave it out to keep the object",
+                    )
+                )
+            ),
+        ]
+        | None
+    ) = None
+    """How long after its success or failure the TrainingJob is deleted, with its pods and their logs, such as 24h; 0s
+    deletes it as soon as nothing of it runs. The bucket is not touched. Left out, it is kept."""
 
 
 class TrainingJob(ApiModel):

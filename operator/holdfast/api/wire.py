@@ -140,7 +140,9 @@ class Report(Wire, frozen=True, kw_only=True):
 
     `last_complete` is the newest step that is complete in the slot's own directory, `part_written` the newest step
     whose part manifest of this slot is in the bucket, `committed` the newest step of this run that this process
-    knows to be committed by anybody. `acknowledged` lists the ids of the commands that were carried out.
+    knows to be committed by anybody. `acknowledged` lists the ids of the commands that were carried out. `step_age_s`
+    is how long ago, when the report was made, the trainer last told another step than before; an age, so that no two
+    clocks are compared.
     """
 
     version: int = VERSION
@@ -168,6 +170,7 @@ class Report(Wire, frozen=True, kw_only=True):
     pending_bytes: int = 0
     waiting_for: str = ""
     acknowledged: tuple[str, ...] = ()
+    step_age_s: float | None = None
 
 
 class Command(Wire, frozen=True, kw_only=True):

@@ -189,7 +189,12 @@ class Applier:
         self._expectations.expect_deleted(owner.uid, action.resource, action.namespace, action.name, action.uid)
         try:
             there = await self._client.delete(
-                action.resource, action.namespace, action.name, uid=action.uid, grace_s=action.grace_s
+                action.resource,
+                action.namespace,
+                action.name,
+                uid=action.uid,
+                grace_s=action.grace_s,
+                resource_version=action.resource_version,
             )
         except ApiError as error:
             self._expectations.deletion_failed(owner.uid, action.resource, action.uid)

@@ -70,9 +70,10 @@ class ApiClient:
         """Create an object; one of that name that is ours already counts as success.
 
         It is ours where its controller and all labels of `manifest` are the same. Raises `NameTaken` where it is
-        not, `ApiError` for everything else. With `dry_run` the server checks and admits, and keeps nothing.
+        not, `ApiError` for everything else. With `dry_run` the server checks and admits, and keeps nothing; fields
+        that it does not know, which it would drop without a word from the object itself, are refused then.
         """
-        query = {**self._manager, **({"dryRun": "All"} if dry_run else {})}
+        query = {**self._manager, **({"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {})}
         end = self._end()
         try:
             return header_of(
@@ -88,16 +89,24 @@ class ApiClient:
             return _judged(manifest, header_of(found), error)
 
     async def delete(
-        self, resource: Resource, namespace: str, name: str, *, uid: str, grace_s: int | None = None
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        *,
+        uid: str,
+        grace_s: int | None = None,
+        resource_version: str = "",
     ) -> bool:
         """Delete exactly the object with this UID, its dependents in the background.
 
-        Return False where it is gone already: no such name (404), or another UID under it (409).
+        Return False where there is nothing to delete: no such name (404), another UID under it (409), or, where a
+        version is asked for, one that has changed (409); the change comes by the watch.
         """
         options: Document = {
             "kind": "DeleteOptions",
             "apiVersion": "v1",
-            "preconditions": {"uid": uid},
+            "preconditions": {"uid": uid, **({"resourceVersion": resource_version} if resource_version else {})},
             "propagationPolicy": "Background",
         }
         if grace_s is not None:

@@ -53,13 +53,17 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete exactly the object with this UID. `grace_s` None leaves the object's own; 0 forces."""
+    """Delete exactly the object with this UID. `grace_s` None leaves the object's own; 0 forces.
+
+    With a `resource_version` it is deleted only as it was seen: any change since then comes first.
+    """
 
     resource: Resource
     namespace: str
     name: str
     uid: str
     grace_s: int | None = None
+    resource_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

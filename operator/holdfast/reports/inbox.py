@@ -74,4 +74,6 @@ def _older(report: Report, held: Report) -> bool:
 
 def _news(report: Report) -> Report:
     """Return the report without what changes all the time and is only shown: the heartbeat and the fine progress."""
-    return msgspec.structs.replace(report, sequence=0, progress=type(report.progress)(), pending_bytes=0)
+    return msgspec.structs.replace(
+        report, sequence=0, progress=type(report.progress)(), step_age_s=None, pending_bytes=0
+    )

@@ -36,6 +36,7 @@ class Sources:
     progress: Callable[[], wire.Progress]
     acknowledged: Callable[[], tuple[str, ...]]
     commands: Callable[[Iterable[wire.Command]], None]
+    step_age_s: Callable[[], float | None] = lambda: None
 
 
 class Reporter:
@@ -124,6 +125,7 @@ class Reporter:
             pending_bytes=state.pending_bytes,
             waiting_for=state.waiting_for,
             acknowledged=self._sources.acknowledged(),
+            step_age_s=self._sources.step_age_s(),
         )
 
     def _is_due(self, report: wire.Report) -> bool:
@@ -133,7 +135,7 @@ class Reporter:
         elapsed = self._clock.monotonic() - self._posted_at
         if elapsed >= self._answer.heartbeat_s:
             return True
-        same = msgspec.structs.replace(report, sequence=before.sequence) == before
+        same = msgspec.structs.replace(report, sequence=before.sequence, step_age_s=before.step_age_s) == before
         return not same and elapsed >= max(1.0, self._answer.interval_s)
 
     async def _post(self, report: wire.Report, wait_s: float = 0.0) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from holdfast.api import wire
 from holdfast.checkpoint.keeper import Keeper
 from holdfast.checkpoint.layout import HIGHEST_STEP
-from holdfast.seams import ObjectStore
+from holdfast.seams import Clock, ObjectStore
 from holdfast.sidecar.commands import Commander
 from holdfast.sidecar.environment import Environment
 from holdfast.sidecar.life import Life, Seams
@@ -31,13 +31,22 @@ _TURN_S: Final = 1.0
 class Ears:
     """Hears the trainer for the sidecar."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeper, clock: Clock) -> None:
         self._keeper = keeper
+        self._clock = clock
+        self._step: int | None = None
+        self._stepped_at: float | None = None
         self.progress = wire.Progress()
 
     def heard_progress(self, progress: wire.Progress) -> None:
-        """Keep the newest."""
+        """Keep the newest, and when its step became another."""
+        if progress.step is not None and progress.step != self._step:
+            self._step, self._stepped_at = progress.step, self._clock.monotonic()
         self.progress = progress
+
+    def step_age_s(self) -> float | None:
+        """Return for how many seconds the step has been the same; None before the first."""
+        return None if self._stepped_at is None else round(self._clock.monotonic() - self._stepped_at, 1)
 
     async def heard_complete(self, step: int, path: str) -> None:
         """Declare the step. Raises ValueError."""
@@ -55,10 +64,16 @@ class Ears:
 async def run(environment: Environment, store: ObjectStore, seams: Seams, stop: asyncio.Event) -> int:
     """Keep what the trainer writes until `stop`, then finish, and return the exit code."""
     keeper = Keeper(environment.config, store, seams.clock, seams.random, seams.spawner, environment.volume)
-    ears = Ears(keeper)
+    ears = Ears(keeper, seams.clock)
     socket = TrainerSocket(environment.socket, ears)
     commander = Commander(keeper, socket, seams.clock, seams.spawner)
-    sources = Sources(lambda: keeper.state, lambda: ears.progress, lambda: commander.acknowledged, commander.take)
+    sources = Sources(
+        lambda: keeper.state,
+        lambda: ears.progress,
+        lambda: commander.acknowledged,
+        commander.take,
+        ears.step_age_s,
+    )
     # Before anything else: a volume that was not restored ends the process with a clear error.
     await keeper.look()
     await socket.open()

@@ -6,17 +6,23 @@ from datetime import timedelta
 from typing import Any, Final
 
 from holdfast.api.conditions import ConditionType
-from holdfast.api.reasons import Reason
+from holdfast.api.reason_facts import FACTS
+from holdfast.api.reasons import Reason, Sort
 from holdfast.api.status import Condition, Phase
 from holdfast.planning.observed import CustomObject, Refusal
 from holdfast.planning.plan import PODS, TRAINING_JOBS, DryRun, Plan, StatusWrite
-from holdfast.training import pods, waiting
+from holdfast.training import pods
 from holdfast.training.draft import Draft
+from holdfast.training.refusals import refusal
 from holdfast.training.view import View
+from holdfast.training.wait import Wait
 
 # What the cluster refuses today (a quota, a missing service account) it may take later.
 ASK_AGAIN: Final = timedelta(seconds=30)
 _WORTH_TELLING: Final = timedelta(seconds=10)
+# A namespace that was made a moment before the job gets its service account a moment later.
+_NEW: Final = timedelta(seconds=10)
+_ASK_SOON: Final = timedelta(seconds=2)
 
 
 def refused(view: View) -> Plan | None:
@@ -28,17 +34,36 @@ def refused(view: View) -> Plan | None:
         return _ask(view, question)
     if answer.accepted:
         return None
-    if answer.at is not None and view.now - answer.at >= ASK_AGAIN:
-        return _ask(view, question)
+    at = answer.at or view.now
     name = str(question.manifest["metadata"]["name"])
-    wait = waiting.refusal(Refusal(PODS, name, answer.code, answer.reason, answer.message, answer.at or view.now))
-    reason = Reason.TEMPLATE_REFUSED if wait.reason is Reason.CREATE_REFUSED else wait.reason
+    wait = refusal(Refusal(PODS, name, answer.code, answer.reason, answer.message, at))
+    new = wait.reason is Reason.SERVICE_ACCOUNT_MISSING and _age(view) < _NEW
+    again = _ASK_SOON if new else ASK_AGAIN
+    if view.now - at >= again:
+        return _ask(view, question)
+    left = (at + again - view.now).total_seconds()
+    if new:
+        return Plan(requeue_after_s=max(0.1, left))
+    return _tell(view, wait, left)
+
+
+def _tell(view: View, wait: Wait, left: float) -> Plan:
+    reason, message = wait.reason, wait.message
+    if reason is Reason.CREATE_REFUSED:
+        reason = Reason.TEMPLATE_REFUSED
+        message = f"{message} Correct spec.template in a new TrainingJob, or what the message names in the cluster."
+    phase = Phase.REFUSED if FACTS[reason].sort is Sort.REFUSED else Phase.PENDING
     draft = Draft(view)
-    draft.condition(ConditionType.ACCEPTED, False, reason, wait.message)
-    draft.phase(Phase.REFUSED, reason, wait.message)
-    if view.status.phase is not Phase.REFUSED:
-        draft.event("Warning", reason.value, wait.message)
-    return Plan(status=draft.write(), events=tuple(draft.events), requeue_after_s=ASK_AGAIN.total_seconds())
+    draft.condition(ConditionType.ACCEPTED, False, reason, message)
+    draft.phase(phase, reason, message)
+    if view.status.reason != reason.value:
+        draft.event("Warning", reason.value, message)
+    return Plan(status=draft.write(), events=tuple(draft.events), requeue_after_s=max(0.1, left))
+
+
+def _age(view: View) -> timedelta:
+    created = view.job.metadata.creation_timestamp
+    return view.now - created if created is not None else _NEW
 
 
 def _ask(view: View, question: DryRun) -> Plan:

@@ -12,12 +12,13 @@ from holdfast.api.status import Phase, SlicePool, WorkerCounts
 from holdfast.planning.injection import runs_as_root
 from holdfast.planning.observed import Pod
 from holdfast.planning.plan import PODS, SERVICES, Action, Create, Patch, Plan
-from holdfast.training import nodes, orders, placement, pods, progress, stopping, waiting
+from holdfast.training import nodes, orders, placement, pods, progress, stopping, suspension, waiting
 from holdfast.training.draft import Draft
 from holdfast.training.ended import revise_cause
+from holdfast.training.refusals import refusal
 from holdfast.training.stopping import Stop
 from holdfast.training.view import View
-from holdfast.training.waiting import Wait
+from holdfast.training.wait import Wait
 
 _NOTHING: Final = Stop()
 
@@ -44,8 +45,7 @@ def begin(view: View) -> Plan:
     draft = Draft(view)
     draft.open_attempt(view.attempt + 1)
     draft.condition(ConditionType.ACCEPTED, True, Reason.ACCEPTED)
-    if any(c.type == ConditionType.SUSPENDED.value and c.status == "True" for c in view.status.conditions):
-        draft.condition(ConditionType.SUSPENDED, False, Reason.NOT_SUSPENDED)
+    suspension.lift(view, draft)
     if view.spec.checkpoint is not None:
         root = runs_as_root(view.job.spec["template"]["spec"])
         why = "The template sets no user, so restore and sidecar run as root with CHOWN, DAC_OVERRIDE and FOWNER only."
@@ -106,7 +106,7 @@ def keep(view: View, draft: Draft) -> Plan:
 
 def _refused(view: View, draft: Draft, actions: tuple[Action, ...]) -> Plan:
     newest = max(view.observed.refusals, key=lambda item: item.at)
-    wait = waiting.refusal(newest)
+    wait = refusal(newest)
     age = (view.now - newest.at).total_seconds()
     # The shell forgets a refusal when the create succeeds: try again at a steady pace.
     due = actions if age >= _WORTH_TELLING.total_seconds() else ()

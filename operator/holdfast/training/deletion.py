@@ -50,7 +50,7 @@ def stop(view: View) -> Plan:
     draft = Draft(view)
     if view.now - since >= _WORTH_TELLING and view.status.reason != Reason.DELETING.value:
         draft.condition(ConditionType.RUNNING, False, Reason.DELETING, message)
-        draft.phase(Phase.SUSPENDING, Reason.DELETING, message)
+        draft.phase(Phase.STOPPING, Reason.DELETING, message)
     return Plan(
         actions=doing.actions,
         commands=doing.commands,

@@ -74,8 +74,9 @@ class Draft:
         rows = list(self._fields["attempts"] or [])
         if not rows or rows[-1].ended_at is not None:
             return
+        spent = int((self._now - rows[-1].started_at).total_seconds())
         rows[-1] = closed(rows[-1], cause, self._now, end, message)
-        self.set(attempts=rows)
+        self.set(attempts=rows, active_seconds=(self._fields["active_seconds"] or 0) + max(0, spent))
 
     def revise(self, index: int, row: AttemptRow) -> None:
         """Replace one row, when its cause was told more precisely later."""

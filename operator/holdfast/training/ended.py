@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from holdfast.api.conditions import ConditionType
 from holdfast.api.reasons import Reason
 from holdfast.api.status import Phase, WorkerCounts
 from holdfast.planning.plan import Plan
-from holdfast.training import progress, recovery, stopping
+from holdfast.training import expiry, progress, recovery, stopping
 from holdfast.training.draft import Draft
 from holdfast.training.endings import EXIT_PEER_LOST, Ending, of_pod
 from holdfast.training.success import FinalCheckpoint
@@ -28,7 +28,7 @@ def attempt_ended(view: View, end: Ending) -> Plan:
     _keep_what_was_told(view, draft)
     draft.close_attempt(end.cause, end)
     if isinstance(decision, recovery.GiveUp):
-        return _failed(view, draft, decision)
+        return fail(draft, decision)
     draft.open_attempt(decision.attempt)
     draft.set(
         next_retry_at=decision.not_before.replace(microsecond=0) if decision.not_before else None,
@@ -74,11 +74,11 @@ def trainers_done(view: View, final: FinalCheckpoint) -> Plan:
 
 
 def stop_the_rest(view: View) -> Plan:
-    """Stop what still runs of a failed job; pods that have ended stay for their logs."""
+    """Stop what still runs of a failed job; pods that have ended stay for their logs, as long as the object does."""
     running = [pod for pod in (*view.current.values(), *view.older) if not pod.ended]
     if not running:
-        return Plan()
-    since = _failed_at(view)
+        return expiry.expire(view, ConditionType.FAILED)
+    since = expiry.ended_at(view, ConditionType.FAILED) or view.now
     stop = stopping.stop(view, running, since, broken=True)
     return Plan(actions=stop.actions, commands=stop.commands, requeue_after_s=stop.requeue_after_s)
 
@@ -124,7 +124,8 @@ def revise_cause(view: View, draft: Draft) -> None:
         draft.set(restart_times=times, restarts=len(times), next_retry_at=None)
 
 
-def _failed(view: View, draft: Draft, decision: recovery.GiveUp) -> Plan:
+def fail(draft: Draft, decision: recovery.GiveUp) -> Plan:
+    """End the job for good."""
     draft.condition(ConditionType.FAILED, True, decision.reason, decision.message)
     draft.condition(ConditionType.RUNNING, False, decision.reason, decision.message)
     draft.phase(Phase.FAILED, decision.reason, decision.message)
@@ -139,8 +140,3 @@ def _keep_what_was_told(view: View, draft: Draft) -> None:
         draft.set(checkpoint=told.checkpoint)
     if told.progress is not None:
         draft.set(progress=told.progress)
-
-
-def _failed_at(view: View) -> datetime:
-    kind = ConditionType.FAILED.value
-    return next((c.last_transition_time for c in view.status.conditions if c.type == kind), view.now)

@@ -49,7 +49,8 @@ _RANK: Final = {
     Reason.RESTORE_FAILED: 8,
     Reason.WORKER_FAILED: 9,
     Reason.FINAL_CHECKPOINT_NOT_COMMITTED: 10,
-    Reason.UNKNOWN: 11,
+    Reason.STALLED: 11,
+    Reason.UNKNOWN: 12,
 }
 _FINAL: Final = frozenset(
     {Reason.PREFIX_TAKEN, Reason.NO_RESTORABLE_CHECKPOINT, Reason.RESTORE_REFUSED, Reason.FINAL_EXIT_CODE}

@@ -12,7 +12,7 @@ from datetime import datetime
 from holdfast.api.conditions import ConditionType
 from holdfast.planning.observed import Observed
 from holdfast.planning.plan import Plan
-from holdfast.training import acceptance, attempt, deletion, ended, stopping, suspension
+from holdfast.training import acceptance, attempt, deadline, deletion, ended, expiry, stall, stopping, suspension
 from holdfast.training.draft import Draft
 from holdfast.training.endings import ending
 from holdfast.training.success import final_checkpoint, trainers_succeeded
@@ -31,21 +31,33 @@ def plan(observed: Observed, now: datetime) -> Plan:
     if deletion.guarded(job):
         return deletion.stop(view)
     if _is(view, ConditionType.SUCCEEDED):
-        return Plan()
+        return expiry.expire(view, ConditionType.SUCCEEDED)
     if _is(view, ConditionType.FAILED):
         return ended.stop_the_rest(view)
     if view.current and not suspension.closed(view) and trainers_succeeded(view):
         return ended.trainers_done(view, final_checkpoint(view))
+    return _go_on(view)
+
+
+def _go_on(view: View) -> Plan:
+    """The job has not ended: stop it where it is to be stopped, else bring it to life and keep it there."""
+    if deadline.decided(view):
+        return deadline.enforce(view) or Plan()
     if view.spec.suspend:
         return suspension.suspend(view)
     if attempt.newest_pod(view) > view.attempt:
         return ended.status_is_behind(view, attempt.newest_pod(view))
     if suspension.closed(view) or view.attempt == 0:
-        return acceptance.refused(view) or deletion.guard(view) or attempt.begin(view)
+        begin = deadline.enforce(view) or acceptance.refused(view) or deletion.guard(view)
+        return begin or attempt.begin(view)
     end = ending(view, view.current.values(), all_created=attempt.was_created(view))
     if end is not None:
         return ended.attempt_ended(view, end)
-    return _run(view)
+    if (over := deadline.enforce(view)) is not None:
+        return over
+    if (stalled := stall.ending(view)) is not None:
+        return ended.attempt_ended(view, stalled)
+    return deadline.watched(view, stall.watched(view, _run(view)))
 
 
 def _run(view: View) -> Plan:

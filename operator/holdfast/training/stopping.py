@@ -24,7 +24,7 @@ GRACE_S: Final = 30
 # What a flushed pod still gets when somebody else deleted it: there is nothing left to upload.
 FLUSHED_GRACE_S: Final = 10
 # How long an unreachable sidecar counts as reachable: two heartbeats and a little.
-_SILENCE: Final = timedelta(seconds=70)
+SILENCE: Final = timedelta(seconds=70)
 # A sidecar finds a new leader with its next heartbeat at the latest.
 _FIRST_REPORTS: Final = timedelta(seconds=35)
 # A gang that is broken cannot make another checkpoint: its drain only flushes what is complete.
@@ -126,7 +126,7 @@ def _drain(view: View, pod: Pod, since: datetime, *, broken: bool) -> tuple[Comm
     flush_ends = since + timedelta(seconds=view.flush_timeout_s)
     if view.now >= flush_ends or (received is None and _had_time(view)):
         return None, 0.0
-    if received is not None and view.now - received.at > _SILENCE:
+    if received is not None and view.now - received.at > SILENCE:
         return None, 0.0
     deadline = min(flush_ends, since + _BROKEN_DRAIN) if broken else flush_ends
     order = Command(

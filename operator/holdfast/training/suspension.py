@@ -21,7 +21,7 @@ def last_row(view: View) -> AttemptRow | None:
 
 
 def closed(view: View) -> bool:
-    """Say whether the current attempt was ended by a suspend."""
+    """Say whether the current attempt has ended and no other was opened: by a suspend, or by the deadline."""
     row = last_row(view)
     return row is not None and row.attempt == view.attempt and row.ended_at is not None
 
@@ -36,7 +36,8 @@ def suspend(view: View) -> Plan:
     if not pods:
         return _suspended(view, draft)
     since = row.ended_at if row is not None and row.ended_at is not None else view.now
-    stop = stopping.stop(view, pods, since, broken=False)
+    # Pods of an older attempt are those of a gang that broke just before: they have no other checkpoint to make.
+    stop = stopping.stop(view, pods, since, broken=bool(view.older))
     told = progress.told(view)
     if told.checkpoint is not None:
         draft.set(checkpoint=told.checkpoint, progress=told.progress)
@@ -47,6 +48,12 @@ def suspend(view: View) -> Plan:
         waiting=Reason.SUSPENDING.value,
         requeue_after_s=stop.requeue_after_s,
     )
+
+
+def lift(view: View, draft: Draft) -> None:
+    """Say of a job that was suspended that it is so no longer."""
+    if any(c.type == ConditionType.SUSPENDED.value and c.status == "True" for c in view.status.conditions):
+        draft.condition(ConditionType.SUSPENDED, False, Reason.NOT_SUSPENDED)
 
 
 def _decide(view: View, draft: Draft) -> Plan:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from holdfast.api import labels as names
 from holdfast.api.reasons import Reason
-from holdfast.planning.observed import Pod, Refusal
-from holdfast.training import nodes
+from holdfast.planning.observed import Pod
+from holdfast.training import claims, nodes
 from holdfast.training.progress import store_reason
 from holdfast.training.view import View
+from holdfast.training.wait import Wait, quoted
 
 _IMAGE_REASONS: Final = frozenset(
     {
@@ -22,35 +22,6 @@ _IMAGE_REASONS: Final = frozenset(
         "RegistryUnavailable",
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """What a job waits for. `reason` is stable; `message` says what to do next."""
-
-    reason: Reason
-    message: str
-
-
-def refusal(refused: Refusal) -> Wait:
-    """Return the wait behind a create that the API server refused."""
-    text = refused.message
-    if "exceeded quota" in text:
-        return Wait(
-            Reason.QUOTA_EXCEEDED,
-            f"The namespace's quota does not allow the pod: {text} Raise the quota or free some of it.",
-        )
-    if "violates PodSecurity" in text:
-        return Wait(
-            Reason.POD_SECURITY_REFUSED,
-            f"The namespace's pod security level refuses the pod: {text} Change the template's securityContext.",
-        )
-    if "serviceaccount" in text.lower() and "not found" in text:
-        return Wait(
-            Reason.SERVICE_ACCOUNT_MISSING,
-            f"{text} Create the service account or change template.spec.serviceAccountName.",
-        )
-    return Wait(Reason.CREATE_REFUSED, f"The API server refuses {refused.resource.kind} {refused.name}: {text}")
 
 
 def of_pods(view: View) -> Wait | None:
@@ -68,6 +39,8 @@ _ORDER: Final = (
     Reason.STORE_REFUSED,
     Reason.STORE_UNAVAILABLE,
     Reason.NODE_UNREACHABLE,
+    Reason.VOLUME_CLAIM_NOT_FOUND,
+    Reason.VOLUME_CLAIM_NOT_BOUND,
     Reason.UNSCHEDULABLE,
     Reason.CONTAINER_CONFIG_INVALID,
     Reason.RESTORING,
@@ -86,13 +59,17 @@ def _of_pod(view: View, pod: Pod) -> Wait | None:
         return None
     scheduled = pod.condition("PodScheduled")
     if scheduled is not None and scheduled.status == "False":
-        return Wait(Reason.UNSCHEDULABLE, f"Worker {pod.slot} fits no node: {scheduled.message}"[:1000])
+        return claims.wait(view, pod, scheduled.message) or Wait(
+            Reason.UNSCHEDULABLE,
+            f"Worker {pod.slot} fits no node: {quoted(scheduled.message)} Add capacity, or change the requests, "
+            "selectors or tolerations in the template of a new TrainingJob.",
+        )
     for status in (*pod.status.init_container_statuses, *pod.status.container_statuses):
         waiting = status.state.waiting
         if waiting is not None and waiting.reason in _IMAGE_REASONS:
             return Wait(
                 Reason.IMAGE_PULL_FAILED,
-                f"The image of container {status.name} cannot be pulled: {waiting.message or waiting.reason} "
+                f"The image of container {status.name} cannot be pulled: {quoted(waiting.message or waiting.reason)} "
                 "Correct the image or the pull secret in a new TrainingJob.",
             )
         if waiting is not None and waiting.reason in (
@@ -102,7 +79,9 @@ def _of_pod(view: View, pod: Pod) -> Wait | None:
         ):
             return Wait(
                 Reason.CONTAINER_CONFIG_INVALID,
-                f"Container {status.name} of worker {pod.slot} cannot be created: {waiting.message or waiting.reason}",
+                f"Container {status.name} of worker {pod.slot} cannot be created: "
+                f"{quoted(waiting.message or waiting.reason)} Create what it refers to, or correct the template in a "
+                "new TrainingJob.",
             )
     return _of_restore(view, pod)
 

@@ -74,6 +74,9 @@ SPECS: Final = (
     Accepted(
         "long durations", {"recovery": {"restartWindow": "8760h", "backoff": {"initial": "0s", "max": "1h30m5s"}}}
     ),
+    Accepted("deadline", {"activeDeadline": "72h", "ttlAfterFinished": "24h"}),
+    Accepted("no second longer", {"activeDeadline": "1s", "ttlAfterFinished": "0s"}),
+    Accepted("stall", {"recovery": {"stallTimeout": "30m"}}),
     Accepted("final exit codes", {"recovery": {"finalExitCodes": [1, 2, 255]}}),
 )
 
@@ -85,5 +88,8 @@ UPDATES: Final = (
     Accepted("cadence", {"checkpoint": {"cadence": {"everySteps": 10}}}),
     Accepted("retention", {"checkpoint": {"retention": {"keepLast": 5}}}),
     Accepted("flush timeout", {"checkpoint": {"flushTimeout": "1m"}}),
+    Accepted("deadline", {"activeDeadline": "1h"}),
+    Accepted("time to live", {"ttlAfterFinished": "1h"}),
+    Accepted("stall", {"recovery": {"stallTimeout": "1h"}}),
     Accepted("recovery", {"recovery": {"maxRestarts": 0, "finalExitCodes": [3], "nodeLostTimeout": "5m"}}),
 )

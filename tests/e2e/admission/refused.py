@@ -159,11 +159,30 @@ _RECOVERY = (
     Refused("exit code 256", {"recovery": {"finalExitCodes": [256]}}, "less than or equal to 255"),
     Refused("exit code twice", {"recovery": {"finalExitCodes": [3, 3]}}, "Duplicate value"),
     Refused("node lost at once", {"recovery": {"nodeLostTimeout": "0s"}}, "nodeLostTimeout must be between 1s and 24h"),
+    Refused("stall at once", {"recovery": {"stallTimeout": "10s"}}, "stallTimeout must be between 30s and 168h"),
+    Refused("stall without ears", {"recovery": {"stallTimeout": "5m"}, "checkpoint": None}, "needs a checkpoint section"),
+    Refused("window in words", {"recovery": {"restartWindow": "a day"}}, "such as 1h30m, 10m or 45s"),
+    Refused("back-off with a fraction", {"recovery": {"backoff": {"initial": "1.5s"}}}, "such as 1h30m, 10m or 45s"),
+    Refused("negative timeout", {"recovery": {"nodeLostTimeout": "-5s"}}, "such as 1h30m, 10m or 45s"),
+    Refused("stall in days", {"recovery": {"stallTimeout": "1d"}}, "such as 1h30m, 10m or 45s"),
     Refused("typing error", {"recovery": {"maxRestart": 3}}, 'unknown field "spec.recovery.maxRestart"'),
     Refused("suspend in words", {"suspend": "yes"}, "must be of type boolean"),
 )
 
-SPECS: Final = _ACCELERATOR + _TEMPLATE + _CHECKPOINT + _RECOVERY
+_LIFECYCLE = (
+    Refused("no time at all", {"activeDeadline": "0s"}, "activeDeadline must be between 1s and 87600h"),
+    Refused("more than a life", {"activeDeadline": "87601h"}, "activeDeadline must be between 1s and 87600h"),
+    Refused("deadline in seconds", {"activeDeadline": 3600}, "must be of type string"),
+    Refused("deadline without a unit", {"activeDeadline": "3600"}, "such as 1h30m, 10m or 45s"),
+    Refused("kept for too long", {"ttlAfterFinished": "87601h"}, "ttlAfterFinished must not exceed 87600h"),
+    Refused("kept for days", {"ttlAfterFinished": "7d"}, "such as 1h30m, 10m or 45s"),
+    Refused("typing error at the top", {"activeDeadlines": "1h"}, 'unknown field "spec.activeDeadlines"'),
+    Refused("typing error in a section", _checkpoint(destinatoin="x"), 'unknown field "spec.checkpoint.destinatoin"'),
+    Refused("typing error in the accelerator", {"accelerator": {"cpu": {"worker": 2}}}, 'unknown field "spec.acc'),
+    Refused("typing error beside the pod", {"template": {"metadata": {"label": {}}}}, 'unknown field "spec.template.m'),
+)
+
+SPECS: Final = _ACCELERATOR + _TEMPLATE + _CHECKPOINT + _RECOVERY + _LIFECYCLE
 
 NAMES: Final = (
     ("a" * 41, "use at most 40 lower-case letters"),

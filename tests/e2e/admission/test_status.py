@@ -61,6 +61,7 @@ FULL = TrainingJobStatus(
     ),
     node_pools=(SlicePool(slice=0, node_pool="tpu-a"),),
     next_retry_at=NOW,
+    active_seconds=86400,
 )
 
 

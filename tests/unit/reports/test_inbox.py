@@ -83,7 +83,7 @@ def test_news_is_told(inbox: Inbox, heard: list[Report], change: dict[str, objec
 def test_heartbeats_and_fine_progress_are_stored_but_not_told(inbox: Inbox, heard: list[Report]) -> None:
     inbox.put(BASE)
     inbox.put(changed(sequence=6))
-    inbox.put(changed(sequence=7, progress=Progress(step=11), pending_bytes=5))
+    inbox.put(changed(sequence=7, progress=Progress(step=11), step_age_s=3.0, pending_bytes=5))
     assert len(heard) == 1
     received = inbox.newest("uid-0")
     assert received is not None

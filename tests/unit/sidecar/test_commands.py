@@ -22,7 +22,7 @@ class Trainers(TrainerSocket):
     """The subscribers' side, without connections: `count` of them hear what is told."""
 
     def __init__(self, root: Path, gang: Gang, count: int) -> None:
-        super().__init__(root / "socket", Ears(gang.keepers["0-0"]))
+        super().__init__(root / "socket", Ears(gang.keepers["0-0"], gang.clock))
         self.count = count
         self.told: list[dict[str, Any]] = []
         self.withdrawn: list[str] = []

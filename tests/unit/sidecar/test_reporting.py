@@ -192,8 +192,8 @@ class Bench:
         self.commands: list[wire.Command] = []
         self.operator = Recorder(self.clock, self.spawner)
         environment = Environment(config(), "pod", "uid", "", Path("/nowhere"))
-        sources = Sources(lambda: self.state, wire.Progress, lambda: self.done, self.commands.extend)
-        self.reporter = Reporter("Sidecar", environment, sources, self.operator, self.clock, SeededRandom())
+        self.sources = Sources(lambda: self.state, wire.Progress, lambda: self.done, self.commands.extend)
+        self.reporter = Reporter("Sidecar", environment, self.sources, self.operator, self.clock, SeededRandom())
         self.spawner.spawn(self.reporter.run(), name="run")
         self.spawner.spawn(self.reporter.poll(), name="poll")
 
@@ -205,6 +205,15 @@ async def test_nothing_new_is_a_heartbeat_alone() -> None:
     bench = Bench()
     await bench.clock.advance(95)
     assert bench.times() == [0, 30, 60, 90]
+    await bench.spawner.stop()
+
+
+async def test_an_age_travels_with_the_heartbeat_and_is_no_news() -> None:
+    bench = Bench()
+    bench.sources.step_age_s = lambda: bench.clock.elapsed
+    await bench.clock.advance(65)
+    assert bench.times() == [0, 30, 60]
+    assert [round(report.step_age_s or 0) for _, report, _ in bench.operator.posts] == [0, 30, 60]
     await bench.spawner.stop()
 
 

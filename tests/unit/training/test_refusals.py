@@ -1,0 +1,152 @@
+"""What the cluster refuses, in the API server's own words: a stable reason, and what to change even of long texts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import msgspec
+import pytest
+
+from holdfast.planning.observed import CustomObject, DryRunResult, Refusal
+from holdfast.planning.plan import PODS
+from holdfast.training.plan import plan
+from holdfast.training.refusals import refusal
+from tests.unit.training import builders as b
+
+_FORBIDDEN = 'pods "digits-0-0-1" is forbidden: '
+# As Kubernetes 1.36 says it.
+QUOTA = f"{_FORBIDDEN}exceeded quota: small, requested: pods=1, used: pods=1, limited: pods=1"
+UNNAMED = f"{_FORBIDDEN}failed quota: small: must specify limits.cpu for: holdfast-restore,holdfast-sidecar"
+SECURITY = (
+    f'{_FORBIDDEN}violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "trainer" '
+    "must set securityContext.allowPrivilegeEscalation=false)"
+)
+ACCOUNT = f'{_FORBIDDEN}error looking up service account team/train: serviceaccount "train" not found'
+RANGE = f"{_FORBIDDEN}maximum memory usage per Container is 128Mi, but limit is 256Mi"
+RATIO = f"{_FORBIDDEN}memory max limit to request ratio per Container is 2, but provided ratio is 8.000000"
+TYPO = 'Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.containers[0].imgae"'
+CLASS = f"{_FORBIDDEN}no PriorityClass with name high was found"
+
+CASES = [
+    (QUOTA, "QuotaExceeded", "Pending", ("small", "Raise the quota")),
+    (UNNAMED, "QuotaExceeded", "Pending", ("small", "limits.cpu", "LimitRange with defaults")),
+    (SECURITY, "PodSecurityRefused", "Pending", ("restricted:latest", "securityContext")),
+    (ACCOUNT, "ServiceAccountMissing", "Pending", ('serviceaccount "train"', "Create the service account")),
+    (RANGE, "LimitRangeExceeded", "Pending", ("128Mi", "Change the LimitRange")),
+    (RATIO, "LimitRangeExceeded", "Pending", ("ratio", "Change the LimitRange")),
+    (TYPO, "TemplateRefused", "Refused", ("spec.containers[0].imgae", "Correct spec.template")),
+    (CLASS, "TemplateRefused", "Refused", ("PriorityClass with name high", "in the cluster")),
+]
+
+
+def dry_run(text: str, *, age_s: float = 0.0) -> DryRunResult:
+    return DryRunResult(f"{b.UID}/1", 403, "Forbidden", text, b.NOW - timedelta(seconds=age_s))
+
+
+@pytest.mark.parametrize(("text", "reason", "phase", "told"), CASES)
+def test_before_the_first_attempt_it_is_told_in_accepted(
+    text: str, reason: str, phase: str, told: tuple[str, ...]
+) -> None:
+    result = plan(b.observed(b.job(), dry_run=dry_run(text)), b.NOW)
+    status = b.wanted(result.status)
+    accepted = b.condition(status, "Accepted")
+    assert (accepted["status"], accepted["reason"], status["phase"]) == ("False", reason, phase)
+    assert all(words in accepted["message"] for words in told), accepted["message"]
+    assert not result.actions, "nothing is created"
+    assert result.requeue_after_s == 30
+    again = plan(b.observed(b.job(), dry_run=dry_run(text, age_s=30)), b.NOW)
+    assert again.dry_run is not None, "the question is asked again"
+    taken = plan(b.observed(b.job(status), dry_run=b.accepted()), b.NOW)
+    assert b.condition(b.wanted(taken.write_ahead), "Accepted")["status"] == "True", "and the job goes on by itself"
+
+
+@pytest.mark.parametrize(("text", "reason", "phase", "told"), [case for case in CASES if case[2] == "Pending"])
+def test_of_a_later_attempt_it_is_told_in_running(text: str, reason: str, phase: str, told: tuple[str, ...]) -> None:
+    starting = b.job(b.attempt_status(2, created=False, phase="Restarting", reason="WorkerFailed"))
+    refused = Refusal(PODS, "digits-0-0-2", 403, "Forbidden", text, b.NOW)
+    seen = b.observed(
+        starting, refusals=(refused,), service=b.service(2), waiting=(reason, b.NOW - timedelta(seconds=10))
+    )
+    status = b.wanted(plan(seen, b.NOW).status)
+    running = b.condition(status, "Running")
+    assert (running["status"], running["reason"]) == ("False", reason)
+    assert all(words in running["message"] for words in told)
+    assert status["phase"] == "Restarting"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[1])
+def test_what_to_do_survives_a_text_without_end(case: tuple[str, str, str, tuple[str, ...]]) -> None:
+    text, _, _, told = case
+    endless = f"{text}, {'and so on, ' * 5000}"
+    status = b.wanted(plan(b.observed(b.job(), dry_run=dry_run(endless)), b.NOW).status)
+    message = b.condition(status, "Accepted")["message"]
+    assert len(message) <= 1000
+    assert told[-1] in message
+
+
+def test_a_refusal_is_told_once_and_not_with_every_answer() -> None:
+    first = plan(b.observed(b.job(), dry_run=dry_run(QUOTA)), b.NOW)
+    assert [event.reason for event in first.events] == ["QuotaExceeded"]
+    more = QUOTA.replace("used: pods=1", "used: pods=2")
+    second = plan(b.observed(b.job(b.wanted(first.status)), dry_run=dry_run(more)), b.NOW)
+    assert not second.events
+
+
+def test_a_service_account_that_is_a_moment_late_is_not_told() -> None:
+    made = _created(b.NOW - timedelta(seconds=1))
+    early = plan(b.observed(made, dry_run=dry_run(ACCOUNT)), b.NOW)
+    assert (early.status, early.requeue_after_s) == (None, 2.0)
+    assert plan(b.observed(made, dry_run=dry_run(ACCOUNT, age_s=2)), b.NOW).dry_run is not None
+    late = plan(b.observed(made, dry_run=dry_run(ACCOUNT)), b.NOW + timedelta(seconds=10))
+    assert b.wanted(late.status)["reason"] == "ServiceAccountMissing"
+
+
+def _created(at: datetime) -> CustomObject:
+    job = b.job()
+    return msgspec.structs.replace(job, metadata=msgspec.structs.replace(job.metadata, creation_timestamp=at))
+
+
+def test_a_text_that_is_not_known_is_quoted() -> None:
+    other = Refusal(PODS, "digits-0-0-1", 403, "Forbidden", "the moon is wrong", b.NOW)
+    assert refusal(other).message == "The API server refuses Pod digits-0-0-1: the moon is wrong."
+    assert refusal(replace(other, message="")).reason.value == "CreateRefused"
+
+
+CLAIMED = {
+    "spec": {
+        "containers": [{"name": "trainer", "image": "t"}],
+        "volumes": [
+            {"name": "data", "persistentVolumeClaim": {"claimName": "corpus"}},
+            {"name": "tmp", "emptyDir": {}},
+        ],
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "told"),
+    [
+        ('0/3 nodes are available: persistentvolumeclaim "corpus" not found.', "VolumeClaimNotFound", "Claim corpus,"),
+        ('persistentvolumeclaim "corpus" is being deleted', "VolumeClaimNotBound", "corpus, which is being deleted"),
+        (
+            'persistentvolumeclaim "corpus" bound to non-existent persistentvolume "pv-7"',
+            "VolumeClaimNotBound",
+            "corpus, which has lost its volume",
+        ),
+        (
+            "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. preemption: 0/3 nodes",
+            "VolumeClaimNotBound",
+            "PersistentVolumeClaim corpus, which has no volume yet",
+        ),
+        ("0/3 nodes are available: 3 Insufficient cpu.", "Unschedulable", "Insufficient cpu. Add capacity"),
+    ],
+)
+def test_a_claim_that_keeps_a_worker_off_every_node_is_named(said: str, reason: str, told: str) -> None:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": said}
+    pods = (b.pod(0, node="", phase="Pending", conditions=[condition]), b.pod(1, node="", phase="Pending"))
+    starting = b.job(b.attempt_status(created=False, phase="Starting", reason="AwaitingPods"), template=CLAIMED)
+    seen = b.observed(starting, *pods, service=b.service(), waiting=(reason, b.NOW - timedelta(seconds=10)))
+    status = b.wanted(plan(seen, b.NOW).status)
+    assert status["reason"] == reason
+    assert told in status["message"]
