@@ -16,10 +16,14 @@ from typing import Any
 import msgspec
 
 from holdfast.api import labels as names
-from holdfast.api.wire import CONFIG_VARIABLE, Outcome, SidecarConfig, encode
+from holdfast.api.wire import CONFIG_VARIABLE, Answer, Outcome, Progress, Report, SidecarConfig, encode
 from holdfast.checkpoint.keeper import Keeper
 from holdfast.checkpoint.restore import RestoreStep
 from holdfast.seams import ObjectStore
+from holdfast.sidecar.endpoint import Endpoint, ReportFailed
+from holdfast.sidecar.environment import Environment
+from holdfast.sidecar.reporter import Reporter, Sources
+from holdfast.sidecar.running import Ears
 from tests.support.apiserver import MemoryApiServer
 from tests.support.clock import SeededRandom, SeededSpawner, VirtualClock
 
@@ -41,6 +45,19 @@ class Container:
 
     def end(self, code: int, at: str, message: str = "") -> None:
         self.state = {"terminated": {"exitCode": code, "finishedAt": at, "message": message, "reason": "Completed"}}
+
+
+class Line(Endpoint):
+    """The way from a pod to the operator, without a network: `hears` says whether somebody was there."""
+
+    def __init__(self, hears: Callable[[Report], bool], spawner: SeededSpawner) -> None:
+        super().__init__("http://operator", "", Path("/nowhere"), spawner)
+        self._hears = hears
+
+    async def post(self, report: Report, wait_s: float = 0.0) -> Answer:
+        if not self._hears(report):
+            raise ReportFailed("nobody leads")
+        return Answer()
 
 
 class Machine:
@@ -75,15 +92,18 @@ class Machine:
             self._tell("Failed")
             return
         keeper = Keeper(*engine)
+        ears = Ears(keeper, kubelet.clock)
+        reporting = kubelet.spawner.spawn(self._report(keeper, ears), name=f"reporter-{self.name}")
         self.containers[names.SIDECAR_CONTAINER].run(kubelet.stamp())
         self.containers[names.TRAINER].run(kubelet.stamp())
         self._tell("Running")
         ticking = kubelet.spawner.spawn(self._tick(keeper), name=f"keeper-{self.name}")
-        trainer = kubelet.spawner.spawn(self._train(outcome.step or 0), name=f"trainer-{self.name}")
+        trainer = kubelet.spawner.spawn(self._train(outcome.step or 0, ears), name=f"trainer-{self.name}")
         code = await self.exit
         trainer.cancel()
         ticking.cancel()
-        await asyncio.gather(trainer, ticking, return_exceptions=True)
+        reporting.cancel()
+        await asyncio.gather(trainer, ticking, reporting, return_exceptions=True)
         self.containers[names.TRAINER].end(code, kubelet.stamp())
         self._tell("Running")
         last: Outcome = await keeper.finish(30)
@@ -95,12 +115,26 @@ class Machine:
             await keeper.tick()
             await self.kubelet.clock.sleep(1.0)
 
-    async def _train(self, start: int) -> None:
+    async def _report(self, keeper: Keeper, ears: Ears) -> None:
+        """Tell whoever hears, as the sidecar does."""
+        hears = self.kubelet.hears
+        if hears is None:
+            return
+        environment = Environment(self.config, self.name, self.uid, "", self.volume / "termination")
+        sources = Sources(lambda: keeper.state, lambda: ears.progress, tuple, lambda _: None, ears.step_age_s)
+        kubelet = self.kubelet
+        endpoint = Line(hears, kubelet.spawner)
+        await Reporter("Sidecar", environment, sources, endpoint, kubelet.clock, kubelet.random).run()
+
+    async def _train(self, start: int, ears: Ears) -> None:
         """Count steps and write the counter with a marker, in lock step with the peers of the same attempt."""
         directory = self.volume / "data" / str(self.config.attempt)
         for step in range(start + 1, self.kubelet.total_steps + 1):
             self.step = step
             await self.kubelet.clock.sleep(STEP_S)
+            ears.heard_progress(Progress(step=step, total=self.kubelet.total_steps))
+            if step == self.kubelet.stalls_at.get(self.config.attempt):
+                await asyncio.Event().wait()
             if self.step % self.config.every_steps == 0:
                 target = directory / str(self.step)
                 shutil.rmtree(target, ignore_errors=True)
@@ -155,6 +189,8 @@ class Kubelet:
         self.nodes = ["n1", "n2", "n3"]
         self.machines: dict[str, Machine] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.hears: Callable[[Report], bool] | None = None
+        self.stalls_at: dict[int, int] = {}
         self.observers: list[Callable[[list[Document]], None]] = []
 
     def stamp(self) -> str:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from holdfast.api.wire import Report
 from holdfast.app.operator import Replica
 from holdfast.app.settings import OperatorSettings
 from tests.cluster.life.kubelet import Kubelet
@@ -67,6 +68,18 @@ class World:
                 await spawner.stop()
                 await self.add_replica()
                 return
+
+    def hear(self) -> None:
+        """Let the pods report to whoever leads."""
+
+        def put(report: Report) -> bool:
+            for replica, _ in self.replicas:
+                if replica.elector.leading:
+                    replica.inbox.put(report)
+                    return True
+            return False
+
+        self.kubelet.hears = put
 
     async def stop(self) -> None:
         for _, spawner in self.replicas:

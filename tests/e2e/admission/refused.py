@@ -160,7 +160,9 @@ _RECOVERY = (
     Refused("exit code twice", {"recovery": {"finalExitCodes": [3, 3]}}, "Duplicate value"),
     Refused("node lost at once", {"recovery": {"nodeLostTimeout": "0s"}}, "nodeLostTimeout must be between 1s and 24h"),
     Refused("stall at once", {"recovery": {"stallTimeout": "10s"}}, "stallTimeout must be between 30s and 168h"),
-    Refused("stall without ears", {"recovery": {"stallTimeout": "5m"}, "checkpoint": None}, "needs a checkpoint section"),
+    Refused(
+        "stall without ears", {"recovery": {"stallTimeout": "5m"}, "checkpoint": None}, "needs a checkpoint section"
+    ),
     Refused("window in words", {"recovery": {"restartWindow": "a day"}}, "such as 1h30m, 10m or 45s"),
     Refused("back-off with a fraction", {"recovery": {"backoff": {"initial": "1.5s"}}}, "such as 1h30m, 10m or 45s"),
     Refused("negative timeout", {"recovery": {"nodeLostTimeout": "-5s"}}, "such as 1h30m, 10m or 45s"),

@@ -143,7 +143,7 @@ def test_the_rights_are_these_and_no_others() -> None:
     documents = render()
     watch = {"get", "list", "watch"}
     assert rights(only(documents, "ClusterRole", "holdfast-operator")) == {
-        needed(TRAINING_JOBS): watch | {"patch"},
+        needed(TRAINING_JOBS): watch | {"patch", "delete"},
         ("holdfast.dev", "trainingjobs/status"): {"patch"},
         ("holdfast.dev", "trainingjobs/finalizers"): {"update"},
         needed(PODS): watch | {"create", "delete"},
