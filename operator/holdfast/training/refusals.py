@@ -21,10 +21,10 @@ _LIMIT_RANGE: Final = re.compile(r"(maximum|minimum) \S+ usage per \w+ is |max l
 def refusal(refused: Refusal) -> Wait:
     """Return the wait behind a create that the API server refused."""
     text, said = refused.message, quoted(refused.message)
-    if "exceeded quota" in text:
+    if "exceeded quota" in text or "status unknown for quota" in text:
         return Wait(
             Reason.QUOTA_EXCEEDED,
-            f"A quota of the namespace has no room: {said} Raise the quota or free some of it. {_GOES_ON}",
+            f"A quota of the namespace does not allow the pod: {said} Raise the quota or free some of it. {_GOES_ON}",
         )
     if "failed quota" in text:
         return Wait(

@@ -8,7 +8,7 @@ the last step is always saved. SIZE (1000): bytes of a checkpoint.
 TERM: what SIGTERM does, `leave` (the default) or `ignore`. EXIT_CODE (0): how it ends. LINGER (0): seconds between the
 last save and the end.
 FAIL_AT: the step after which attempt FAIL_ATTEMPT (1) ends with FAIL_CODE (1), or, with FAIL_BY=memory, takes memory
-until it is killed. STALL_AT: the step after which nothing happens any more.
+until it is killed. STALL_AT: the step after which nothing happens any more, in attempt STALL_ATTEMPT (every one).
 CLIENT=1: report progress and take checkpoints on request through the client library.
 """
 
@@ -113,6 +113,7 @@ def main() -> None:
     steps, every = int(number("STEPS", 60)), int(number("SAVE_EVERY", number("HOLDFAST_EVERY_STEPS", 100)))
     size, pause = int(number("SIZE", 1000)), number("STEP_SECONDS", 0.1)
     fail_at = int(number("FAIL_AT", 0)) if attempt == int(number("FAIL_ATTEMPT", 1)) else 0
+    stall_at = int(number("STALL_AT", 0)) if attempt == int(number("STALL_ATTEMPT", attempt)) else 0
     client = os.environ.get("CLIENT") == "1"
     for step in range((restored or 0) + 1, steps + 1):
         time.sleep(pause)
@@ -125,7 +126,7 @@ def main() -> None:
         say("step", step=step)
         if step == fail_at:
             fail()
-        while step == int(number("STALL_AT", 0)):
+        while step == stall_at:
             time.sleep(1)
     say("final", step=steps, state=state, attempt=attempt)
     time.sleep(number("LINGER", 0))

@@ -17,6 +17,7 @@ from tests.unit.training import builders as b
 _FORBIDDEN = 'pods "digits-0-0-1" is forbidden: '
 # As Kubernetes 1.36 says it.
 QUOTA = f"{_FORBIDDEN}exceeded quota: small, requested: pods=1, used: pods=1, limited: pods=1"
+YOUNG = f"{_FORBIDDEN}status unknown for quota: young, resources: pods"
 UNNAMED = f"{_FORBIDDEN}failed quota: small: must specify limits.cpu for: holdfast-restore,holdfast-sidecar"
 SECURITY = (
     f'{_FORBIDDEN}violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "trainer" '
@@ -30,6 +31,7 @@ CLASS = f"{_FORBIDDEN}no PriorityClass with name high was found"
 
 CASES = [
     (QUOTA, "QuotaExceeded", "Pending", ("small", "Raise the quota")),
+    (YOUNG, "QuotaExceeded", "Pending", ("young", "goes on by itself")),
     (UNNAMED, "QuotaExceeded", "Pending", ("small", "limits.cpu", "LimitRange with defaults")),
     (SECURITY, "PodSecurityRefused", "Pending", ("restricted:latest", "securityContext")),
     (ACCOUNT, "ServiceAccountMissing", "Pending", ('serviceaccount "train"', "Create the service account")),

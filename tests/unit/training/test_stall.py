@@ -19,7 +19,7 @@ TIMEOUT_S = 300
 
 
 def look(*told: Received, pods: tuple[Pod, ...] | None = None, later_s: float = 0.0, **recovery: Any) -> Plan:
-    spec = {"recovery": {"stallTimeout": f"{TIMEOUT_S}s", **recovery}}
+    spec: dict[str, Any] = {"recovery": {"stallTimeout": f"{TIMEOUT_S}s", **recovery}}
     gang = pods if pods is not None else (b.running(0), b.running(1))
     seen = b.observed(b.job(b.attempt_status(), **spec), *gang, reports=told, service=b.service())
     return plan(seen, b.NOW + timedelta(seconds=later_s))
