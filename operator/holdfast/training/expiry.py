@@ -15,8 +15,8 @@ from holdfast.training.view import View
 
 
 def ended_at(view: View, kind: ConditionType) -> datetime | None:
-    """Return since when the job has succeeded or failed, None where it has not."""
-    found = (c for c in view.status.conditions if c.type == kind.value and c.status == "True")
+    """Return when the condition that says so became true; whether it is true is the caller's to know."""
+    found = (c for c in view.status.conditions if c.type == kind.value)
     return next((condition.last_transition_time for condition in found), None)
 
 

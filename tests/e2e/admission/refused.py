@@ -178,6 +178,8 @@ _LIFECYCLE = (
     Refused("deadline without a unit", {"activeDeadline": "3600"}, "such as 1h30m, 10m or 45s"),
     Refused("kept for too long", {"ttlAfterFinished": "87601h"}, "ttlAfterFinished must not exceed 87600h"),
     Refused("kept for days", {"ttlAfterFinished": "7d"}, "such as 1h30m, 10m or 45s"),
+    Refused("label too long", {"template": {"metadata": {"labels": {"team": "x" * 64}}}}, "Too long"),
+    Refused("container's name too long", pod(containers=[TRAINER, {"name": "x" * 64}]), "Too long"),
     Refused("typing error at the top", {"activeDeadlines": "1h"}, 'unknown field "spec.activeDeadlines"'),
     Refused("typing error in a section", _checkpoint(destinatoin="x"), 'unknown field "spec.checkpoint.destinatoin"'),
     Refused("typing error in the accelerator", {"accelerator": {"cpu": {"worker": 2}}}, 'unknown field "spec.acc'),

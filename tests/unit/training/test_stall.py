@@ -58,7 +58,8 @@ def test_restarts_that_are_used_up_end_the_job() -> None:
         ("a sidecar was never heard", (still(0, 400),)),
         ("nobody was heard", ()),
         ("a sidecar was not heard for long", (still(0, 400), still(1, 400, at=b.NOW - timedelta(seconds=71)))),
-        ("an age that cannot be", (still(0, -1.0), still(1, float(10**12)))),
+        ("an age that cannot be", (still(0, -1.0), still(1, -400.0))),
+        ("an age that no calendar holds", (still(0, 1e300), still(1, 1e10))),
         ("only the restore step was heard", (still(0, 400, role="Restore"), still(1, 400))),
     ],
 )
