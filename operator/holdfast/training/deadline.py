@@ -18,7 +18,7 @@ from holdfast.api.conditions import ConditionType
 from holdfast.api.reasons import Reason
 from holdfast.api.status import Phase, WorkerCounts
 from holdfast.planning.plan import Plan
-from holdfast.training import ended, progress, stopping, suspension
+from holdfast.training import ended, stopping, suspension
 from holdfast.training.draft import Draft
 from holdfast.training.recovery import GiveUp
 from holdfast.training.view import View
@@ -109,9 +109,5 @@ def _failed(view: View) -> Plan:
 def _told(view: View) -> Draft:
     """Return a draft with what the reports say: the last checkpoint is committed while the pods are being stopped."""
     draft = Draft(view)
-    told = progress.told(view)
-    if told.checkpoint is not None:
-        draft.set(checkpoint=told.checkpoint)
-    if told.progress is not None:
-        draft.set(progress=told.progress)
+    ended.keep_what_was_told(view, draft)
     return draft

@@ -25,7 +25,7 @@ def attempt_ended(view: View, end: Ending) -> Plan:
     if isinstance(decision, recovery.GiveUp) and _may_be_the_node(view, end, decision):
         return Plan(waiting=Reason.NODE_UNREACHABLE.value, requeue_after_s=1.0)
     draft = Draft(view)
-    _keep_what_was_told(view, draft)
+    keep_what_was_told(view, draft)
     draft.close_attempt(end.cause, end)
     if isinstance(decision, recovery.GiveUp):
         return fail(draft, decision)
@@ -60,7 +60,7 @@ def trainers_done(view: View, final: FinalCheckpoint) -> Plan:
         )
         return attempt_ended(view, Ending(Reason.FINAL_CHECKPOINT_NOT_COMMITTED, message))
     draft = Draft(view)
-    _keep_what_was_told(view, draft)
+    keep_what_was_told(view, draft)
     draft.close_attempt(Reason.SUCCEEDED)
     told = f"Step {final.committed} is committed." if final.committed is not None else "There is no checkpoint."
     message = f"All {len(view.slots)} trainers exited 0. {told}"
@@ -134,7 +134,8 @@ def fail(draft: Draft, decision: recovery.GiveUp) -> Plan:
     return Plan(write_ahead=draft.write(), events=tuple(draft.events))
 
 
-def _keep_what_was_told(view: View, draft: Draft) -> None:
+def keep_what_was_told(view: View, draft: Draft) -> None:
+    """Take over progress and commits from the reports, before those who sent them are gone."""
     told = progress.told(view)
     if told.checkpoint is not None:
         draft.set(checkpoint=told.checkpoint)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.api.wire import Outcome
+from holdfast.api.wire import Outcome, Progress
 from holdfast.planning.observed import CustomObject
 from holdfast.planning.plan import Delete, Plan
 from holdfast.training.plan import plan
@@ -57,9 +57,10 @@ def test_it_passes_at_its_moment_and_not_before(left_s: float, told: bool) -> No
 
 def test_the_workers_are_asked_for_a_checkpoint_and_then_deleted() -> None:
     pods = (b.running(0), b.running(1))
-    told = tuple(b.report(pod) for pod in pods)
+    told = tuple(b.report(pod, progress=Progress(step=12)) for pod in pods)
     ask = plan(b.observed(held(over()), *pods, reports=told), b.NOW)
     assert not ask.actions
+    assert b.wanted(ask.status)["progress"]["step"] == 12, "what is told meanwhile is kept"
     order = ask.commands["pod-0-1-1"][0]
     assert (order.kind, order.deadline) == ("Drain", "2026-03-01T12:10:00Z"), "the whole flushTimeout"
     done = tuple(b.report(pod, acknowledged=(order.id,), phase="Flushed") for pod in pods)

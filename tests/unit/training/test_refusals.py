@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -152,3 +153,43 @@ def test_a_claim_that_keeps_a_worker_off_every_node_is_named(said: str, reason: 
     status = b.wanted(plan(seen, b.NOW).status)
     assert status["reason"] == reason
     assert told in status["message"]
+
+
+def _waiting(
+    *first: dict[str, Any], reason: str, template: dict[str, Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    """The status of a starting job whose first pod waits like that."""
+    changes: dict[str, Any] = {"template": template} if template else {}
+    starting = b.job(b.attempt_status(created=False, phase="Starting", reason="AwaitingPods"), **changes)
+    pods = (b.pod(0, phase="Pending", containerStatuses=list(first), **more), b.pod(1, phase="Pending"))
+    told = (reason, b.NOW - timedelta(seconds=10))
+    return b.wanted(plan(b.observed(starting, *pods, service=b.service(), waiting=told), b.NOW).status)
+
+
+@pytest.mark.parametrize("why", ["CreateContainerConfigError", "CreateContainerError", "RunContainerError"])
+def test_a_container_that_cannot_be_made_is_named_with_the_kubelets_words(why: str) -> None:
+    stuck = b.container("trainer", waiting={"reason": why, "message": 'secret "keys" not found'})
+    status = _waiting(stuck, reason="ContainerConfigInvalid")
+    assert status["reason"] == "ContainerConfigInvalid"
+    assert 'trainer of worker 0-0 cannot be created: secret "keys" not found. Create what' in status["message"]
+
+
+def test_a_claim_of_a_volume_that_the_pod_makes_is_named_after_the_pod() -> None:
+    template = {
+        "spec": {
+            "containers": [{"name": "trainer", "image": "t"}],
+            "volumes": [{"name": "scratch", "ephemeral": {"volumeClaimTemplate": {}}}],
+        }
+    }
+    said = "pod has unbound immediate PersistentVolumeClaims"
+    condition = {"type": "PodScheduled", "status": "False", "message": said}
+    status = _waiting(reason="VolumeClaimNotBound", template=template, conditions=[condition])
+    assert "PersistentVolumeClaim digits-0-0-1-scratch, which has no volume yet" in status["message"]
+
+
+def test_whatever_others_say_the_message_ends_with_what_to_do() -> None:
+    endless = "back-off pulling image " * 500
+    stuck = b.container("trainer", waiting={"reason": "ImagePullBackOff", "message": endless})
+    message = _waiting(stuck, reason="ImagePullFailed")["message"]
+    assert len(message) <= 1000
+    assert message.endswith("in a new TrainingJob.")
