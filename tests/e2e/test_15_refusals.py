@@ -160,12 +160,12 @@ def test_claim_of_the_template_that_is_missing_and_then_has_no_class(runs: Runs,
         {"name": "data", "persistentVolumeClaim": {"claimName": "corpus"}}
     )
     run = runs.start(manifest)
-    status = run.reason("VolumeClaimNotFound", within_s=_TOLD_S)
+    status = run.reason("ClaimNotFound", within_s=_TOLD_S)
     assert "PersistentVolumeClaim corpus, which does not exist: create it" in status["message"]
-    assert run.job.condition("Running")["reason"] == "VolumeClaimNotFound"
+    assert run.job.condition("Running")["reason"] == "ClaimNotFound"
 
     _claim(lab, runs.namespace, "class-of-nobody")
-    status = run.reason("VolumeClaimNotBound", within_s=_MENDED_S)
+    status = run.reason("ClaimPending", within_s=_MENDED_S)
     assert "PersistentVolumeClaim corpus, which has no volume yet" in status["message"]
 
     lab.core.delete_namespaced_persistent_volume_claim("corpus", runs.namespace, _request_timeout=REPLY_S)

@@ -81,15 +81,20 @@ FACTS: Final[dict[Reason, Facts]] = {
         "A LimitRange of the namespace forbids the resources of a pod.",
         "Change the LimitRange, or the resources in the template of a new TrainingJob.",
     ),
-    Reason.VOLUME_CLAIM_NOT_FOUND: Facts(
+    Reason.CLAIM_NOT_FOUND: Facts(
         Sort.WAITING,
-        "A volume claim that the template mounts does not exist.",
+        "A volume claim that the template mounts does not exist, or is being deleted.",
         "Create the claim.",
     ),
-    Reason.VOLUME_CLAIM_NOT_BOUND: Facts(
+    Reason.CLAIM_PENDING: Facts(
         Sort.WAITING,
-        "A volume claim that the template mounts has no volume.",
+        "A volume claim that the template mounts has no volume yet.",
         "Look at the claim and its storage class.",
+    ),
+    Reason.CLAIM_LOST: Facts(
+        Sort.WAITING,
+        "The volume of a claim that the template mounts was deleted.",
+        "Delete the claim and create it anew.",
     ),
     Reason.CREATE_REFUSED: Facts(
         Sort.WAITING, "The API server refuses to create a pod or the Service.", "Do what its message asks for."

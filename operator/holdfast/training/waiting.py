@@ -7,7 +7,7 @@ from typing import Final
 from holdfast.api import labels as names
 from holdfast.api.reasons import Reason
 from holdfast.planning.observed import Pod
-from holdfast.training import claims, nodes
+from holdfast.training import nodes, template_claims
 from holdfast.training.progress import store_reason
 from holdfast.training.view import View
 from holdfast.training.wait import Wait, quoted
@@ -39,8 +39,9 @@ _ORDER: Final = (
     Reason.STORE_REFUSED,
     Reason.STORE_UNAVAILABLE,
     Reason.NODE_UNREACHABLE,
-    Reason.VOLUME_CLAIM_NOT_FOUND,
-    Reason.VOLUME_CLAIM_NOT_BOUND,
+    Reason.CLAIM_NOT_FOUND,
+    Reason.CLAIM_LOST,
+    Reason.CLAIM_PENDING,
     Reason.UNSCHEDULABLE,
     Reason.CONTAINER_CONFIG_INVALID,
     Reason.RESTORING,
@@ -59,7 +60,7 @@ def _of_pod(view: View, pod: Pod) -> Wait | None:
         return None
     scheduled = pod.condition("PodScheduled")
     if scheduled is not None and scheduled.status == "False":
-        return claims.wait(view, pod, scheduled.message) or Wait(
+        return template_claims.wait(view, pod, scheduled.message) or Wait(
             Reason.UNSCHEDULABLE,
             f"Worker {pod.slot} fits no node: {quoted(scheduled.message)} Add capacity, or change the requests, "
             "selectors or tolerations in the template of a new TrainingJob.",

@@ -130,16 +130,16 @@ CLAIMED = {
 @pytest.mark.parametrize(
     ("said", "reason", "told"),
     [
-        ('0/3 nodes are available: persistentvolumeclaim "corpus" not found.', "VolumeClaimNotFound", "Claim corpus,"),
-        ('persistentvolumeclaim "corpus" is being deleted', "VolumeClaimNotBound", "corpus, which is being deleted"),
+        ('0/3 nodes are available: persistentvolumeclaim "corpus" not found.', "ClaimNotFound", "Claim corpus,"),
+        ('persistentvolumeclaim "corpus" is being deleted', "ClaimNotFound", "corpus, which is being deleted"),
         (
             'persistentvolumeclaim "corpus" bound to non-existent persistentvolume "pv-7"',
-            "VolumeClaimNotBound",
+            "ClaimLost",
             "corpus, which has lost its volume",
         ),
         (
             "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. preemption: 0/3 nodes",
-            "VolumeClaimNotBound",
+            "ClaimPending",
             "PersistentVolumeClaim corpus, which has no volume yet",
         ),
         ("0/3 nodes are available: 3 Insufficient cpu.", "Unschedulable", "Insufficient cpu. Add capacity"),
@@ -183,7 +183,7 @@ def test_a_claim_of_a_volume_that_the_pod_makes_is_named_after_the_pod() -> None
     }
     said = "pod has unbound immediate PersistentVolumeClaims"
     condition = {"type": "PodScheduled", "status": "False", "message": said}
-    status = _waiting(reason="VolumeClaimNotBound", template=template, conditions=[condition])
+    status = _waiting(reason="ClaimPending", template=template, conditions=[condition])
     assert "PersistentVolumeClaim digits-0-0-1-scratch, which has no volume yet" in status["message"]
 
 

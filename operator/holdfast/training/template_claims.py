@@ -27,21 +27,17 @@ def wait(view: View, pod: Pod, said: str) -> Wait | None:
     """Return the wait behind the scheduler's words where it is a claim, else None."""
     worker = f"Worker {pod.slot}"
     bad = _BAD_CLAIM.search(said)
-    if bad is not None and bad["what"] == "not found":
-        return Wait(
-            Reason.VOLUME_CLAIM_NOT_FOUND,
-            f"{worker} mounts PersistentVolumeClaim {bad['name']}, which does not exist: create it. {_GOES_ON}",
-        )
     if bad is not None:
-        what = "is being deleted" if bad["what"] == "is being deleted" else "has lost its volume"
-        return Wait(
-            Reason.VOLUME_CLAIM_NOT_BOUND,
-            f"{worker} mounts PersistentVolumeClaim {bad['name']}, which {what}: create it anew. {_GOES_ON}",
-        )
+        claim = f"{worker} mounts PersistentVolumeClaim {bad['name']}, which"
+        if bad["what"] == "not found":
+            return Wait(Reason.CLAIM_NOT_FOUND, f"{claim} does not exist: create it. {_GOES_ON}")
+        if bad["what"] == "is being deleted":
+            return Wait(Reason.CLAIM_NOT_FOUND, f"{claim} is being deleted: create it anew. {_GOES_ON}")
+        return Wait(Reason.CLAIM_LOST, f"{claim} has lost its volume: delete it and create it anew. {_GOES_ON}")
     if _UNBOUND in said:
         named = ", ".join(_names(view, pod))
         return Wait(
-            Reason.VOLUME_CLAIM_NOT_BOUND,
+            Reason.CLAIM_PENDING,
             f"{worker} mounts PersistentVolumeClaim {named or '(unknown)'}, which has no volume yet: "
             f"{quoted(said, 300)} `kubectl describe pvc` says why; a storage class that does not exist is the usual "
             f"cause. {_GOES_ON}",
