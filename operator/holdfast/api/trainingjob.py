@@ -24,7 +24,7 @@ class TrainingJobSpec(ApiModel):
     model_config = ConfigDict(json_schema_extra=rules(*SPEC_RULES))
 
     accelerator: Annotated[Accelerator, Field(json_schema_extra=rules(immutable("accelerator")))]
-    """What the workers compute on: exactly one of cpu and tpu."""
+    """What the workers compute on: exactly one of cpu, gpu and tpu."""
 
     capacity: Annotated[Capacity, Field(json_schema_extra=rules(immutable("capacity")))] = Capacity()
     """How the nodes are paid for."""

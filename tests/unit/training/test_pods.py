@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from holdfast.planning.observed import Observed
 from holdfast.planning.slots import Slot
 from holdfast.training import pods
 from holdfast.training.placement import NODE_POOL
 from holdfast.training.plan import plan
+from holdfast.training.rendezvous import jax, tpu
 from holdfast.training.view import View, look
 from tests.unit.training import builders as b
 
@@ -131,6 +134,53 @@ def test_hosts_of_a_tpu_slice_get_chips_selectors_and_each_other() -> None:
     told = environment(trainer)
     assert told["TPU_WORKER_ID"] == "2"
     assert told["TPU_WORKER_HOSTNAMES"] == ",".join(f"digits-0-{host}.digits" for host in range(4))
+
+
+def test_hosts_of_several_slices_know_their_slice_and_meet_at_the_first() -> None:
+    many = view(accelerator={"tpu": {**TPU["tpu"], "slices": 3}})
+    told = environment(pods.pod(many, Slot(2, 1), 5)["spec"]["containers"][0])
+    assert told == {
+        **{name: value for name, value in told.items() if name.startswith("HOLDFAST_")},
+        "TPU_WORKER_ID": "1",
+        "TPU_WORKER_HOSTNAMES": ",".join(f"digits-2-{host}.digits" for host in range(4)),
+        "MEGASCALE_COORDINATOR_ADDRESS": "digits-0-0.digits",
+        "MEGASCALE_PORT": "8085",
+        "MEGASCALE_NUM_SLICES": "3",
+        "MEGASCALE_SLICE_ID": "2",
+        "JAX_COORDINATOR_ADDRESS": "digits-0-0.digits:8481",
+        "JAX_NUM_PROCESSES": "12",
+        "JAX_PROCESS_ID": "9",
+        "JAX_ENABLE_PREEMPTION_SERVICE": "0",
+    }
+    one = environment(pods.pod(view(accelerator=TPU), Slot(0, 1), 5)["spec"]["containers"][0])
+    assert not [name for name in one if name.startswith("MEGASCALE")]
+
+
+@given(st.integers(1, 10**6), st.integers(1, 255))
+def test_no_port_is_used_again_for_256_attempts(attempt: int, later: int) -> None:
+    """JAX's ports and those of the slices' coordinator never meet, and keep off those that libtpu listens on."""
+    for port in (jax.port, tpu.megascale_port):
+        assert port(attempt) != port(attempt + later)
+        assert port(attempt) == port(attempt + 256)
+        assert port(attempt) not in {8353, *range(8431, 8472)}
+    assert jax.port(attempt) not in range(8080, 8080 + 256)
+
+
+GPU = {"gpu": {"type": "nvidia-h100-80gb", "perWorker": 8, "workers": 2}}
+
+
+def test_workers_with_gpus_get_them_and_meet_as_on_processors() -> None:
+    spec = pods.pod(view(accelerator=GPU), Slot(0, 1), 2)["spec"]
+    trainer = spec["containers"][0]
+    assert trainer["resources"] == {"requests": {"nvidia.com/gpu": "8"}, "limits": {"nvidia.com/gpu": "8"}}
+    assert spec["nodeSelector"] == {"cloud.google.com/gke-accelerator": "nvidia-h100-80gb"}
+    assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in spec["tolerations"]
+    told = environment(trainer)
+    plain = environment(pods.pod(view(), Slot(0, 1), 2)["spec"]["containers"][0])
+    assert {name: told[name] for name in told if not name.startswith("HOLDFAST_")} == {
+        name: plain[name] for name in plain if not name.startswith("HOLDFAST_")
+    }
+    assert "affinity" in spec, "on demand keeps off Spot nodes"
 
 
 def test_on_demand_work_keeps_off_spot_nodes_in_every_alternative() -> None:
