@@ -175,6 +175,14 @@ FACTS: Final[dict[Reason, Facts]] = {
     ),
     Reason.SUPERSEDED: Facts(Sort.CAUSE, "The bucket knows of a newer attempt than status did."),
     Reason.RESTORE_FAILED: Facts(Sort.CAUSE, "The restore step of a worker ended with an error.", "Read its log."),
+    Reason.NODE_POOL_TAKEN: Facts(
+        Sort.CAUSE,
+        "Somebody else's pod holds accelerators in a node pool that a slice was to have for itself.",
+        "Keep other pods off these node pools with a taint or a selector.",
+    ),
+    Reason.PLACED_ANEW: Facts(
+        Sort.CAUSE, "The job waited for new node pools, and enough of those that exist became free."
+    ),
     Reason.UNKNOWN: Facts(Sort.CAUSE, "An attempt ended and nobody saw why."),
     Reason.HEALTHY: Facts(Sort.STATE, "The trainer's checkpoints complete."),
     Reason.INCOMPLETE_CHECKPOINT: Facts(

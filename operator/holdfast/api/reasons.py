@@ -71,6 +71,8 @@ class Reason(StrEnum):
     FINAL_CHECKPOINT_NOT_COMMITTED = "FinalCheckpointNotCommitted"
     SUPERSEDED = "Superseded"
     RESTORE_FAILED = "RestoreFailed"
+    NODE_POOL_TAKEN = "NodePoolTaken"
+    PLACED_ANEW = "PlacedAnew"
     UNKNOWN = "Unknown"
 
     # Health of the trainer's checkpoints

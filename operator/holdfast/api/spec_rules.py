@@ -19,8 +19,10 @@ MULTISLICE_ENVIRONMENT: Final = (
 )
 TPU_RESOURCE: Final = "google.com/tpu"
 GPU_RESOURCE: Final = "nvidia.com/gpu"
+NODE_POOL: Final = "cloud.google.com/gke-nodepool"
 
 _POD: Final = "self.template.spec"
+_MULTISLICE: Final = "has(self.accelerator.tpu) && self.accelerator.tpu.slices > 1"
 
 
 def _names(items: tuple[str, ...]) -> str:
@@ -68,9 +70,13 @@ SPEC_RULES: Final = (
     *_reserved("self.runtime.framework == 'JAX'", JAX_ENVIRONMENT, "framework JAX sets the rendezvous"),
     *_reserved("has(self.accelerator.tpu)", TPU_ENVIRONMENT, "accelerator.tpu sets the worker's place in its slice"),
     *_reserved(
-        "has(self.accelerator.tpu) && self.accelerator.tpu.slices > 1",
+        _MULTISLICE,
         MULTISLICE_ENVIRONMENT,
         "accelerator.tpu.slices joins the slices",
+    ),
+    Rule(
+        f"!({_MULTISLICE}) || !has({_POD}.nodeSelector) || !('{NODE_POOL}' in {_POD}.nodeSelector)",
+        f"each slice gets a node pool of its own: remove {NODE_POOL} from template.spec.nodeSelector",
     ),
     _left_to_us("tpu", TPU_RESOURCE),
     _left_to_us("gpu", GPU_RESOURCE),

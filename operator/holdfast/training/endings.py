@@ -50,11 +50,22 @@ _RANK: Final = {
     Reason.WORKER_FAILED: 9,
     Reason.FINAL_CHECKPOINT_NOT_COMMITTED: 10,
     Reason.UNKNOWN: 11,
+    Reason.NODE_POOL_TAKEN: 12,
+    Reason.PLACED_ANEW: 13,
 }
 _FINAL: Final = frozenset(
     {Reason.PREFIX_TAKEN, Reason.NO_RESTORABLE_CHECKPOINT, Reason.RESTORE_REFUSED, Reason.FINAL_EXIT_CODE}
 )
-_NOT_COUNTED: Final = frozenset({Reason.NODE_LOST, Reason.PREEMPTED, Reason.EVICTED, Reason.SUPERSEDED})
+_NOT_COUNTED: Final = frozenset(
+    {
+        Reason.NODE_LOST,
+        Reason.PREEMPTED,
+        Reason.EVICTED,
+        Reason.SUPERSEDED,
+        Reason.NODE_POOL_TAKEN,
+        Reason.PLACED_ANEW,
+    }
+)
 
 _RESTORE_ENDINGS: Final = {
     "Superseded": Reason.SUPERSEDED,

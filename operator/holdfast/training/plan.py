@@ -7,12 +7,13 @@ written at the end of a pass, and only if it changed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from holdfast.api.conditions import ConditionType
 from holdfast.planning.observed import Observed
 from holdfast.planning.plan import Plan
-from holdfast.training import acceptance, attempt, deletion, ended, stopping, suspension
+from holdfast.training import acceptance, attempt, deletion, ended, placement, stopping, suspension
 from holdfast.training.draft import Draft
 from holdfast.training.endings import ending
 from holdfast.training.success import final_checkpoint, trainers_succeeded
@@ -45,6 +46,9 @@ def plan(observed: Observed, now: datetime) -> Plan:
     end = ending(view, view.current.values(), all_created=attempt.was_created(view))
     if end is not None:
         return ended.attempt_ended(view, end)
+    moved = placement.moved(view)
+    if moved is not None:
+        return replace(ended.attempt_ended(view, moved), claims=placement.choose(view).claims)
     return _run(view)
 
 

@@ -135,6 +135,14 @@ _TEMPLATE = (
         "accelerator.tpu.slices joins the slices: remove MEGASCALE_COORDINATOR_ADDRESS",
     ),
     Refused(
+        "one pool for two slices",
+        {
+            "accelerator": {"cpu": None, "tpu": {**TPU["tpu"], "slices": 2}},
+            **pod(nodeSelector={"cloud.google.com/gke-nodepool": "mine"}),
+        },
+        "each slice gets a node pool of its own: remove cloud.google.com/gke-nodepool",
+    ),
+    Refused(
         "gpus by hand",
         {**_gpu("nvidia-h100-80gb"), **trainer(resources={"requests": {"nvidia.com/gpu": 8}})},
         "leave nvidia.com/gpu out of the trainer's resources: it follows from accelerator.gpu",

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from holdfast.planning.observed import Observed
 from holdfast.planning.slots import Slot
 from holdfast.training import pods
-from holdfast.training.placement import NODE_POOL
 from holdfast.training.plan import plan
+from holdfast.training.pools import NODE_POOL
 from holdfast.training.rendezvous import jax, tpu
 from holdfast.training.view import View, look
 from tests.unit.training import builders as b
@@ -207,7 +207,7 @@ def starting(**more: Any) -> Observed:
 
 def test_a_slice_of_several_hosts_gets_a_whole_free_pool() -> None:
     nodes = {**pool("small", 3), **pool("taken", 4), **pool("whole", 4)}
-    result = plan(starting(nodes=nodes, occupied_pools=frozenset({"taken"})), b.NOW)
+    result = plan(starting(nodes=nodes, occupied_pools={"taken": "pod team/x"}), b.NOW)
     chosen = {action.manifest["spec"]["nodeSelector"][NODE_POOL] for action in result.actions}  # type: ignore[union-attr]
     assert chosen == {"whole"}
     assert len(result.actions) == 4
