@@ -52,8 +52,9 @@ class World:
             host = f"{name}-{number}"
             self.nodes.upsert(b.node(host, labels={**KIND, NODE_POOL: name, "kubernetes.io/hostname": host}))
 
-    def add_job(self, name: str, slices: int) -> None:
-        spec = b.spec(accelerator={"tpu": {**TPU, "slices": slices}}, checkpoint=None)
+    def add_job(self, name: str, slices: int, **pod: Any) -> None:
+        template = {"spec": {"containers": [{"name": "trainer", "image": "trainer:1"}], **pod}}
+        spec = b.spec(accelerator={"tpu": {**TPU, "slices": slices}}, checkpoint=None, template=template)
         document = {"metadata": {"name": name, "namespace": "team", "uid": f"uid-{name}"}, "spec": spec}
         self.jobs[name] = msgspec.json.decode(json.dumps(document), type=CustomObject)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.api import labels as names
+from holdfast.planning.observed import NodeSpec
 from tests.unit.training.gangs_and_pools import HOSTS, World
 
 
@@ -22,7 +25,7 @@ def world(pools: int, **jobs: int) -> World:
 
 
 def bind_all(made: World) -> None:
-    while any([made.bind(pod) for pod in list(made.pods)]):
+    while any(made.bind(pod) for pod in list(made.pods)):
         pass
 
 
@@ -149,6 +152,43 @@ def test_a_pool_of_another_size_is_never_chosen(count: int) -> None:
     assert made.pools_of("a") == {}
     bind_all(made)
     assert not list(made.bound())
+
+
+@pytest.mark.parametrize(
+    ("spec", "free"),
+    [
+        ({}, True),
+        ({"unschedulable": True}, False),
+        ({"taints": [{"key": "google.com/tpu", "value": "present", "effect": "NoSchedule"}]}, True),
+        ({"taints": [{"key": "cloud.google.com/impending-node-termination", "effect": "NoSchedule"}]}, False),
+        ({"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]}, False),
+        ({"taints": [{"key": "team", "value": "a", "effect": "NoSchedule"}]}, True),
+        ({"taints": [{"key": "team", "value": "b", "effect": "NoSchedule"}]}, False),
+        ({"taints": [{"key": "whatever", "effect": "PreferNoSchedule"}]}, True),
+    ],
+)
+def test_a_pool_with_a_node_that_takes_no_pod_is_not_whole(spec: dict[str, Any], free: bool) -> None:
+    made = world(1)
+    tolerates = [{"key": "team", "operator": "Equal", "value": "a"}]
+    made.add_job("a", 1, tolerations=tolerates)
+    node = made.nodes.get("", "p0-1")
+    assert node is not None
+    made.nodes.remove(("", "p0-1"))
+    made.nodes.upsert(msgspec.structs.replace(node, spec=msgspec.convert(spec, NodeSpec)))
+    made.settle("a")
+    assert made.pools_of("a") == ({0: {"p0"}} if free else {})
+
+
+def test_a_pool_that_the_template_names_is_waited_for_without_pods() -> None:
+    made = world(2)
+    made.add_job("a", 1, nodeSelector={"cloud.google.com/gke-nodepool": "p0"})
+    made.stranger("p0-0")
+    made.settle("a")
+    assert not made.pods
+    made.stranger_leaves("p0-0")
+    made.settle("a")
+    assert made.pools_of("a") == {0: {"p0"}}
+    assert rows(made, "a") == [(1, "")]
 
 
 @given(st.integers(0, 2 * HOSTS), st.integers(1, 3))
