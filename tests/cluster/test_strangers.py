@@ -33,15 +33,12 @@ async def house() -> AsyncIterator[House]:
         assert not power.failures
 
 
-def pod(
-    name: str, *, node: str = "n-0", chips: int = 4, phase: str = "Running", labels: dict[str, str] | None = None
-) -> Document:
+def pod(name: str, *, node: str = "n-0", chips: int = 4, labels: dict[str, str] | None = None) -> Document:
     limits = {"google.com/tpu": str(chips)} if chips else {"cpu": "1"}
     containers = [{"name": "main"}, {"name": "other", "resources": {"limits": limits}}]
     return {
         "metadata": {"name": name, "namespace": "x", "labels": labels or {}},
         "spec": {"containers": containers, **({"nodeName": node} if node else {})},
-        "status": {"phase": phase},
     }
 
 
@@ -76,7 +73,8 @@ async def test_who_waits_is_woken_when_one_comes_and_goes(house: House) -> None:
 
 async def test_what_holds_no_chips_is_not_kept(house: House) -> None:
     house.server.put("pods", pod("web", chips=0))
-    house.server.put("pods", pod("done", phase="Failed"))
+    house.server.put("pods", pod("done"))
+    house.server.merge("pods", "x", "done", {"status": {"phase": "Failed"}}, status=True)
     house.server.put("pods", pod("ours", labels={"holdfast.dev/job-uid": "u"}))
     replica = await house.start()
     await house.clock.advance(2)
