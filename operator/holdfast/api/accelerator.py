@@ -59,6 +59,15 @@ def _cel_list(items: tuple[str, ...]) -> str:
     return "[" + ", ".join(f"'{item}'" for item in items) + "]"
 
 
+def few_chips(tpu: str, factor: str, limit: int) -> str:
+    """Return a CEL expression: the chips of one slice of the accelerator at path `tpu` times `factor` are at most
+    `limit`. It holds for a topology that is none, which another rule refuses."""
+    dims = f"{tpu}.topology.split('x')"
+    chips = f"int({dims}[0]) * int({dims}[1]) * ({dims}.size() == 3 ? int({dims}[2]) : 1)"
+    shape = "^[1-9][0-9]{0,2}(x[1-9][0-9]{0,2}){1,2}$"
+    return f"!{tpu}.topology.matches('{shape}') || {factor} * {chips} <= {limit}"
+
+
 def _gpu_rule(kind: GpuType, counts: tuple[int, ...]) -> Rule:
     listed = ", ".join(map(str, counts))
     allowed = f"one of {listed}" if len(counts) > 1 else listed
@@ -75,7 +84,6 @@ _V5P_CUBES: Final = (
     f" && int({_DIMS}[0]) <= int({_DIMS}[1]) && int({_DIMS}[1]) <= int({_DIMS}[2])"
     f" && int({_DIMS}[0]) * int({_DIMS}[1]) * int({_DIMS}[2]) <= {V5P_MAX_CHIPS}"
 )
-_CHIPS: Final = f"int({_DIMS}[0]) * int({_DIMS}[1]) * ({_DIMS}.size() == 3 ? int({_DIMS}[2]) : 1)"
 _SINGLE_HOST: Final = "self.topology in ['1x1', '2x2', '2x2x1'] || (has(self.chipsPerHost) && self.chipsPerHost == 8)"
 
 
@@ -151,8 +159,7 @@ class TpuAccelerator(ApiModel):
                 "slices out",
             ),
             Rule(
-                f"!self.topology.matches('^[1-9][0-9]{{0,2}}(x[1-9][0-9]{{0,2}}){{1,2}}$') "
-                f"|| self.slices * ({_CHIPS}) <= {MAX_CHIPS}",
+                few_chips("self", "self.slices", MAX_CHIPS),
                 f"a job has at most {MAX_CHIPS} chips: use fewer slices or a smaller topology",
             ),
         )

@@ -139,8 +139,8 @@ def moved(view: View) -> Ending | None:
         return Ending(wait.reason, wait.message) if wait is not None else None
     if word == Reason.PLACED_ANEW.value and lasted >= _UNUSED:
         choice = choose(view)
-        names_of = ", ".join(choice.claims)
-        message = f"Enough node pools are free now ({names_of}), which the pods of this attempt keep off."
+        free = ", ".join(choice.claims)
+        message = f"Enough node pools are free now ({free}), which the pods of this attempt keep off."
         return Ending(Reason.PLACED_ANEW, message) if choice.unused else None
     return None
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.api.accelerator import V5P_MAX_CHIPS
+from holdfast.api.trainingjob import CHIPS_PER_HOST, MAX_VARIABLE_BYTES
 from holdfast.planning.observed import Observed
 from holdfast.planning.slots import Slot
 from holdfast.training import pods
@@ -154,6 +156,15 @@ def test_hosts_of_several_slices_know_their_slice_and_meet_at_the_first() -> Non
     }
     one = environment(pods.pod(view(accelerator=TPU), Slot(0, 1), 5)["spec"]["containers"][0])
     assert not [name for name in one if name.startswith("MEGASCALE")]
+
+
+@pytest.mark.parametrize("name", ["a", "a" * 24])
+def test_the_names_of_all_hosts_that_the_api_server_lets_through_fit_one_variable(name: str) -> None:
+    """The largest slice there is; admission holds names of 25 and more letters off it."""
+    hosts = V5P_MAX_CHIPS // CHIPS_PER_HOST
+    addresses = [f"{Slot(63, host).hostname(name)}.{name}" for host in range(hosts)]
+    value = tpu.environment(addresses, 0)["TPU_WORKER_HOSTNAMES"]
+    assert len(value) < len(addresses) * (2 * len(name) + 10) <= MAX_VARIABLE_BYTES
 
 
 @given(st.integers(1, 10**6), st.integers(1, 255))
