@@ -1,5 +1,4 @@
-"""A small world of node pools, jobs and strangers for the placement: the real planner, the real occupancy, and a
-scheduler of a few lines that keeps to selectors, one pod a node, and required (anti-)affinity."""
+"""A small world of node pools, jobs and strangers: the real planner and occupancy, and the scheduler of the tests."""
 
 from __future__ import annotations
 
@@ -19,6 +18,7 @@ from holdfast.planning.observed import CustomObject, DryRunResult, Metadata, Nod
 from holdfast.planning.plan import PODS, Create, Delete, Plan
 from holdfast.training.plan import plan
 from holdfast.training.pools import NODE_POOL
+from tests.support.scheduler import Host, first_fit
 from tests.unit.training import builders as b
 
 HOSTS = 2
@@ -104,12 +104,16 @@ class World:
         document = self.pods[pod]
         if document["spec"].get("nodeName"):
             return False
-        for node in self.nodes.values():
-            if self._takes(node, document):
-                document["spec"]["nodeName"] = node.metadata.name
-                self._show(document)
-                return True
-        return False
+        hosts = [
+            Host(node.metadata.name, node.metadata.labels, node.spec.unschedulable) for node in self.nodes.values()
+        ]
+        strangers = [{"metadata": {}, "spec": {"nodeName": node}} for node in self.strangers]
+        bound = [other for other in self.pods.values() if other["spec"].get("nodeName")]
+        node = first_fit(document, hosts, [*strangers, *bound])
+        if node is not None:
+            document["spec"]["nodeName"] = node
+            self._show(document)
+        return node is not None
 
     # What is seen.
 
@@ -190,20 +194,6 @@ class World:
         pinned: str = (document["spec"].get("nodeSelector") or {}).get(NODE_POOL, "")
         return pinned or self._pool_of_node(document["spec"].get("nodeName", ""))
 
-    def _takes(self, node: Node, document: dict[str, Any]) -> bool:
-        labels = node.metadata.labels
-        spec = document["spec"]
-        if node.metadata.name in self.taken() or node.spec.unschedulable:
-            return False
-        if any(labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
-            return False
-        affinity = spec.get("affinity") or {}
-        terms = affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
-        if not any(all(_holds(labels, e) for e in term["matchExpressions"]) for term in terms):
-            return False
-        there = [d for d in self.pods.values() if d["spec"].get("nodeName") and self._pool(d) == labels[NODE_POOL]]
-        return not any(_repels(document, other) or _repels(other, document) for other in there)
-
 
 def _job(document: dict[str, Any]) -> str:
     return str(document["metadata"]["labels"][names.JOB_NAME])
@@ -211,25 +201,3 @@ def _job(document: dict[str, Any]) -> str:
 
 def _pod(document: dict[str, Any]) -> Pod:
     return msgspec.json.decode(json.dumps(document), type=Pod)
-
-
-def _repels(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Say whether the required anti-affinity of `one` selects `other`."""
-    own = (one["spec"].get("affinity") or {}).get("podAntiAffinity") or {}
-    for term in own.get("requiredDuringSchedulingIgnoredDuringExecution", ()):
-        selector, labels = term["labelSelector"], other["metadata"]["labels"]
-        matched = all(labels.get(key) == value for key, value in selector["matchLabels"].items())
-        if matched and all(_holds(labels, expression) for expression in selector["matchExpressions"]):
-            return True
-    return False
-
-
-def _holds(labels: Mapping[str, str], expression: Mapping[str, Any]) -> bool:
-    present, value = expression["key"] in labels, labels.get(expression["key"])
-    match expression["operator"]:
-        case "DoesNotExist":
-            return not present
-        case "NotIn":
-            return value not in expression["values"]
-        case other:
-            raise AssertionError(other)
