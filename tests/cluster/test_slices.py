@@ -1,4 +1,4 @@
-"""Jobs of several slices with a whole operator, a scheduler, and pods of others: nothing is shared, everybody has a turn.
+"""Jobs of several slices with a whole operator, a scheduler and strangers: nothing is shared, everybody has a turn.
 
 A seed that fails is replayed with `pytest tests/cluster/test_slices.py -k 'seed-17'` after adding it to SEEDS.
 """

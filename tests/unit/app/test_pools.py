@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.accelerators.tpu import ACCELERATOR_LABEL
-from holdfast.app.pools import PoolOccupancy
+from holdfast.app.pools import STRANGER, PoolOccupancy
 from holdfast.app.watched import identify
 from holdfast.cluster.cache import Cache
 from holdfast.planning.observed import Metadata, Node, Pod, PodSpec, PodStatus
@@ -113,3 +113,14 @@ def test_a_pod_counts_when_its_node_is_seen_after_it() -> None:
     cache.upsert(Node(metadata=Metadata(name="n-1", resource_version="1", labels={NODE_POOL: "pool-1"})))
     pools.saw_node("n-1")
     assert set(pools.occupied_by_others(B)) == {"pool-1"}
+
+
+def test_who_holds_a_pool_is_named_a_stranger_before_anybody_of_ours() -> None:
+    pools = PoolOccupancy(nodes())
+    pools.saw(A, pod("1", node="n-1"), gone=False)
+    assert pools.occupied_by_others(B) == {"pool-1": "TrainingJob ns/a"}
+    pools.saw((STRANGER, "x/theirs"), pod("2", node="n-1"), gone=False)
+    assert pools.occupied_by_others(B) == {"pool-1": "pod x/theirs"}
+    assert pools.occupied_by_others(A) == {"pool-1": "pod x/theirs"}
+    pools.plan(B, ("pool-2",))
+    assert pools.occupied_by_others(A)["pool-2"] == "TrainingJob ns/b"

@@ -73,6 +73,20 @@ def test_a_job_that_waits_starts_over_when_enough_pools_come_free() -> None:
     assert made.jobs["b"].status["restarts"] == 0
 
 
+def test_the_next_attempt_has_its_pools_while_the_pods_of_the_one_before_go() -> None:
+    made = world(1, a=1, b=1, c=1)
+    for name in "abc":
+        made.settle(name)
+    made.end_job("a")
+    made.settle("b")
+    made.wait(21)
+    ended = made.reconcile("b")
+    stopping = made.reconcile("b")
+    assert ended.write_ahead is not None
+    assert ended.claims == stopping.claims == ("p0",)
+    assert not made.reconcile("c").claims
+
+
 def test_followers_go_where_their_leader_was_put() -> None:
     made = world(0, a=2)
     made.settle("a")
