@@ -146,6 +146,19 @@ def test_a_stranger_that_goes_again_moves_nobody() -> None:
     assert rows(made, "a") == [(1, "")]
 
 
+def test_two_slices_of_a_job_that_were_put_into_one_pool_are_taken_apart() -> None:
+    """No choice leads there; two leaders may, where their anti-affinity was lost on the way."""
+    made = world(2, a=2)
+    made.settle("a")
+    for document in made.pods.values():
+        document["spec"]["nodeSelector"]["cloud.google.com/gke-nodepool"] = "p0"
+    made.settle("a")
+    made.wait(10)
+    made.settle("a")
+    assert made.pools_of("a") == {0: {"p0"}, 1: {"p1"}}
+    assert "where slice 0 of this job holds accelerators too" in made.jobs["a"].status["attempts"][0]["message"]
+
+
 def test_who_has_all_nodes_of_his_pool_stays() -> None:
     made = world(2, a=1)
     made.settle("a")
@@ -283,7 +296,7 @@ def test_whatever_happens_no_two_slices_share_a_pool(pools: int, history: list[t
             assert all(len(found) <= 1 for found in made.pools_of(name).values()), "a slice is never in two pools"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 4), st.lists(steps, max_size=40))
 def test_when_the_world_calms_down_every_job_that_fits_runs(
     pools: int, history: list[tuple[str, str | int, int]]
