@@ -17,7 +17,7 @@ from tests.fleet.ground import Bindings, Ground
 from tests.fleet.operator_process import NAMESPACE, OperatorProcess
 
 POOLS = ("v6e:4x4=4", "h100=4")
-_CASE_S = 120
+_CASE_S = 180
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -74,7 +74,9 @@ class Ground:
         """Create the kinds."""
         extensions: Any = ApiextensionsV1Api(self.api)
         for path in sorted(_CRDS.glob("*.yaml")):
-            extensions.create_custom_resource_definition(yaml.safe_load(path.read_text()), _request_timeout=REPLY_S)
+            body = yaml.safe_load(path.read_text())
+            # The answer is not read: its status has no conditions yet.
+            extensions.create_custom_resource_definition(body, _request_timeout=REPLY_S, _preload_content=False)
         until("the kind is served", lambda: self.jobs() is not None, within_s=30)
 
     def create_namespace(self, name: str) -> None:
