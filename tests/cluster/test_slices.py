@@ -193,6 +193,19 @@ async def test_jobs_that_compete_take_turns_and_one_alone_moves(ground: Ground) 
     await ground.until(other, "Running")
 
 
+async def test_a_pool_that_is_whole_again_is_taken_at_once(ground: Ground) -> None:
+    """The leader was created beside it, so there is nothing to wait for; a new pool is left to its leader a while."""
+    await ground.start(pools=1)
+    ground.server.merge("nodes", "", "p0-1", {"spec": {"unschedulable": True}})
+    await ground.clock.advance(2)
+    ground.job("j", 1)
+    await ground.clock.advance(30)
+    assert ground.status("j")["reason"] == "AwaitingNodePool"
+    assert "p0 has 1 usable nodes of 2" in ground.status("j")["message"]
+    ground.server.merge("nodes", "", "p0-1", {"spec": {"unschedulable": False}})
+    assert await ground.until("j", "Running") < 5
+
+
 async def test_a_lost_race_is_told_and_moved_away_from(ground: Ground) -> None:
     await ground.start(pools=1)
     ground.slow = True

@@ -107,7 +107,7 @@ def keep(view: View, draft: Draft) -> Plan:
     progress.bucket_and_health(view, draft, settled=False)
     if choice is not None and choice.unused:
         word = Reason.PLACED_ANEW.value
-        return Plan(waiting=word, claims=choice.claims, requeue_after_s=placement.look_again_s(view))
+        return Plan(waiting=word, claims=choice.claims, requeue_after_s=placement.look_again_s(view, choice))
     wait = (placement.wait(view, choice) if choice is not None else None) or waiting.of_pods(view)
     if wait is not None:
         looks = [left.total_seconds() for pod in view.current.values() if (left := nodes.given_up_in(view, pod))]

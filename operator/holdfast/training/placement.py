@@ -48,13 +48,15 @@ class Choice:
     """The places of all slots by name.
 
     `claims` are free pools that the job takes or is about to take. `seeking` are the slices without a pool. `unused`
-    says that leaders wait although enough pools are free.
+    says that leaders wait although enough pools are free, and `kept_off` that no leader can be put into any of these:
+    they existed before the leaders did.
     """
 
     places: Mapping[str, Place]
     claims: tuple[str, ...] = ()
     seeking: tuple[int, ...] = ()
     unused: bool = False
+    kept_off: bool = False
     pools: Pools | None = None
 
 
@@ -83,7 +85,8 @@ def choose(view: View) -> Choice:
     known = tuple(sorted(pools.nodes))
     places = {slot.name: _place(slot, chosen, leaders, known) for slot in view.slots}
     left = tuple(number for number in seeking if number not in chosen)
-    return Choice(places, claims, left, unused=enough and bool(led), pools=pools)
+    unused = enough and bool(led)
+    return Choice(places, claims, left, unused, unused and _kept_off(view, set(led), claims, pools), pools)
 
 
 def pools_of_slices(view: View) -> dict[int, str]:
@@ -137,16 +140,19 @@ def moved(view: View) -> Ending | None:
     if word == Reason.NODE_POOL_TAKEN.value and lasted >= _CONTESTED:
         wait = contested(view)
         return Ending(wait.reason, wait.message) if wait is not None else None
-    if word == Reason.PLACED_ANEW.value and lasted >= _UNUSED:
+    if word == Reason.PLACED_ANEW.value:
         choice = choose(view)
         free = ", ".join(choice.claims)
         message = f"Enough node pools are free now ({free}), which the pods of this attempt keep off."
-        return Ending(Reason.PLACED_ANEW, message) if choice.unused else None
+        if choice.unused and (choice.kept_off or lasted >= _UNUSED):
+            return Ending(Reason.PLACED_ANEW, message)
     return None
 
 
-def look_again_s(view: View) -> float:
+def look_again_s(view: View, choice: Choice) -> float:
     """Return in how many seconds leaders that wait beside free pools are given up."""
+    if choice.kept_off:
+        return 0.1
     waited = view.observed.waiting
     since = waited[1] if waited is not None and waited[0] == Reason.PLACED_ANEW.value else view.now
     return max(0.1, (since + _UNUSED - view.now).total_seconds())
@@ -196,6 +202,20 @@ def _place(slot: Slot, chosen: Mapping[int, str], leaders: set[int], known: tupl
 def _led(view: View, number: int) -> bool:
     """Say whether a leader that nobody has bound yet decides for its slice: the others wait for it."""
     return any(pod.metadata.labels.get(names.SLICE) == str(number) for pod in view.current.values())
+
+
+def _kept_off(view: View, led: set[int], claims: tuple[str, ...], pools: Pools) -> bool:
+    """Say whether the pools are all older than every leader: a leader keeps off the pools that it was created beside.
+
+    Times of creation are whole seconds; in doubt a leader may yet be put there.
+    """
+    of_led = {str(number) for number in led}
+    leaders = [pod.metadata for pod in view.current.values() if pod.metadata.labels.get(names.SLICE, "") in of_led]
+    created = [meta.creation_timestamp for meta in leaders if meta.creation_timestamp is not None]
+    known = [pools.since[pool] for pool in claims if pool in pools.since]
+    if len(created) < len(leaders) or len(known) < len(claims):
+        return False
+    return max(known) < min(created)
 
 
 def _new_leaders(view: View, seeking: list[int], led: list[int], free: int, pools: Pools) -> set[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from holdfast.planning.observed import Node, Taint
@@ -20,11 +21,13 @@ _NAMED: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """Every pool of the right kind by name, with its nodes and those of them that can be used now."""
+    """Every pool of the right kind by name, with its nodes, those of them that can be used now, and since when it is
+    known: its oldest node's creation, missing where a node does not tell."""
 
     hosts: int
     nodes: Mapping[str, int]
     usable: Mapping[str, int]
+    since: Mapping[str, datetime]
 
     @property
     def whole(self) -> list[str]:
@@ -51,14 +54,18 @@ def survey(view: View) -> Pools:
     tolerations = [*(view.job.spec["template"]["spec"].get("tolerations") or []), *view.shape.tolerations]
     nodes: dict[str, int] = {}
     usable: dict[str, int] = {}
+    since: dict[str, datetime] = {}
     for node in view.observed.nodes.values():
         pool = node.metadata.labels.get(NODE_POOL, "")
         if not pool or not _of_the_kind(view, node, wanted):
             continue
         nodes[pool] = nodes.get(pool, 0) + 1
+        created = node.metadata.creation_timestamp
+        if created is not None:
+            since[pool] = min(created, since.get(pool, created))
         if not node.spec.unschedulable and node.unready_since is None and _tolerated(node.spec.taints, tolerations):
             usable[pool] = usable.get(pool, 0) + 1
-    return Pools(view.shape.hosts_per_slice, nodes, usable)
+    return Pools(view.shape.hosts_per_slice, nodes, usable, since)
 
 
 def _of_the_kind(view: View, node: Node, wanted: Mapping[str, str]) -> bool:
