@@ -7,7 +7,7 @@ from datetime import datetime
 from holdfast.planning.observed import Observed
 from holdfast.planning.plan import PODS, Create, Plan
 from holdfast.seams import ApiError
-from holdfast.training.placement import NODE_POOL
+from holdfast.training.pools import NODE_POOL
 from tests.cluster.test_replica import House, TwoPods
 
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from holdfast.accelerators import topology, tpu
+from holdfast.accelerators import gpu, topology, tpu
 from holdfast.accelerators.topology import TopologyError
-from holdfast.api.accelerator import Accelerator, Arch, CpuAccelerator, TpuAccelerator
+from holdfast.api.accelerator import MAX_CHIPS, Accelerator, Arch, CpuAccelerator, GpuAccelerator, TpuAccelerator
 from holdfast.api.capacity import Capacity, CapacityMode
 
 ARCH_LABEL: Final = "kubernetes.io/arch"
@@ -28,7 +28,8 @@ class Shape:
     """The form of a gang and what each of its pods needs.
 
     `resources` belong to the trainer's requests and limits. `node_expressions` are match expressions that every term of
-    the pod's required node affinity must carry. `topology` and `chips_per_host` are empty and 0 without accelerators.
+    the pod's required node affinity must carry. `topology` is empty but for TPUs;
+    `chips_per_host` counts GPUs as well, and is 0 without accelerators.
     """
 
     slices: int
@@ -53,11 +54,15 @@ class Shape:
 
 def placement(accelerator: Accelerator, capacity: Capacity) -> Shape:
     """Return the shape of the gang. Raises TopologyError, saying what to write, where there is no such accelerator."""
-    if accelerator.tpu is not None and accelerator.cpu is None:
-        return _tpu(accelerator.tpu, capacity)
-    if accelerator.cpu is not None and accelerator.tpu is None:
-        return _cpu(accelerator.cpu, capacity)
-    raise TopologyError("accelerator: set exactly one of cpu and tpu")
+    kinds = (accelerator.cpu, accelerator.gpu, accelerator.tpu)
+    match [kind for kind in kinds if kind is not None]:
+        case [CpuAccelerator() as wanted]:
+            return _cpu(wanted, capacity)
+        case [GpuAccelerator() as wanted]:
+            return _gpu(wanted, capacity)
+        case [TpuAccelerator() as wanted]:
+            return _tpu(wanted, capacity)
+    raise TopologyError("accelerator: set exactly one of cpu, gpu and tpu")
 
 
 def _cpu(cpu: CpuAccelerator, capacity: Capacity) -> Shape:
@@ -78,9 +83,32 @@ def _cpu(cpu: CpuAccelerator, capacity: Capacity) -> Shape:
     )
 
 
+def _gpu(wanted: GpuAccelerator, capacity: Capacity) -> Shape:
+    facts = gpu.CATALOGUE[wanted.type]
+    if facts.machine(wanted.per_worker) is None:
+        allowed = " or ".join(map(str, facts.counts))
+        raise TopologyError(f"machines with {facts.label} have other numbers of GPUs: set gpu.perWorker to {allowed}")
+    return Shape(
+        slices=1,
+        hosts_per_slice=wanted.workers,
+        chips_per_host=wanted.per_worker,
+        resources={gpu.RESOURCE: str(wanted.per_worker)},
+        node_selector={gpu.ACCELERATOR_LABEL: facts.label} | _spot_selector(capacity),
+        node_expressions=_spot_expressions(capacity),
+        tolerations=(
+            {"key": gpu.RESOURCE, "operator": "Exists", "effect": "NoSchedule"},
+            *_spot_tolerations(capacity),
+        ),
+    )
+
+
 def _tpu(wanted: TpuAccelerator, capacity: Capacity) -> Shape:
     facts = tpu.CATALOGUE[wanted.generation]
     shape = topology.read(facts, wanted.topology, wanted.chips_per_host)
+    if wanted.slices > 1 and shape.single_host:
+        raise TopologyError(f"{shape.text} has a single host: use a larger topology for {wanted.slices} slices")
+    if wanted.slices * shape.chips > MAX_CHIPS:
+        raise TopologyError(f"a job has at most {MAX_CHIPS} chips: use fewer slices or a smaller topology")
     selector = {tpu.ACCELERATOR_LABEL: facts.label, tpu.TOPOLOGY_LABEL: shape.text}
     if topology.choices(facts, shape):
         selector[tpu.COUNT_LABEL] = str(shape.chips_per_host)

@@ -205,6 +205,14 @@ FACTS: Final[dict[Reason, Facts]] = {
         "No worker reported another step for recovery.stallTimeout.",
         "Find out what the trainers waited for, or raise the timeout.",
     ),
+    Reason.NODE_POOL_TAKEN: Facts(
+        Sort.CAUSE,
+        "Somebody else's pod holds accelerators in a node pool that a slice was to have for itself.",
+        "Keep other pods off these node pools with a taint or a selector.",
+    ),
+    Reason.PLACED_ANEW: Facts(
+        Sort.CAUSE, "The job waited for new node pools, and enough of those that exist became free."
+    ),
     Reason.UNKNOWN: Facts(Sort.CAUSE, "An attempt ended and nobody saw why."),
     Reason.HEALTHY: Facts(Sort.STATE, "The trainer's checkpoints complete."),
     Reason.INCOMPLETE_CHECKPOINT: Facts(

@@ -77,6 +77,8 @@ class Reason(StrEnum):
     SUPERSEDED = "Superseded"
     RESTORE_FAILED = "RestoreFailed"
     STALLED = "Stalled"
+    NODE_POOL_TAKEN = "NodePoolTaken"
+    PLACED_ANEW = "PlacedAnew"
     UNKNOWN = "Unknown"
 
     # Health of the trainer's checkpoints

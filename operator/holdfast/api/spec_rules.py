@@ -11,9 +11,18 @@ from holdfast.api.wire import RUN_DIRECTORY
 # What Holdfast sets for the framework and for the hardware; a template's own value would contradict it.
 JAX_ENVIRONMENT: Final = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 TPU_ENVIRONMENT: Final = ("TPU_WORKER_ID", "TPU_WORKER_HOSTNAMES")
+MULTISLICE_ENVIRONMENT: Final = (
+    "MEGASCALE_COORDINATOR_ADDRESS",
+    "MEGASCALE_NUM_SLICES",
+    "MEGASCALE_PORT",
+    "MEGASCALE_SLICE_ID",
+)
 TPU_RESOURCE: Final = "google.com/tpu"
+GPU_RESOURCE: Final = "nvidia.com/gpu"
+NODE_POOL: Final = "cloud.google.com/gke-nodepool"
 
 _POD: Final = "self.template.spec"
+_MULTISLICE: Final = "has(self.accelerator.tpu) && self.accelerator.tpu.slices > 1"
 
 
 def _names(items: tuple[str, ...]) -> str:
@@ -39,6 +48,17 @@ def _trainer(body: str) -> str:
     return f"{_POD}.containers.all(c, c.name != '{TRAINER}' || {body})"
 
 
+def _left_to_us(kind: str, resource: str) -> Rule:
+    asks = (
+        f"!has(c.resources) || ((!has(c.resources.limits) || !('{resource}' in c.resources.limits)) && "
+        f"(!has(c.resources.requests) || !('{resource}' in c.resources.requests)))"
+    )
+    return Rule(
+        f"!has(self.accelerator.{kind}) || {_trainer(asks)}",
+        f"leave {resource} out of the trainer's resources: it follows from accelerator.{kind}",
+    )
+
+
 _NON_ROOT: Final = f"c.?securityContext.?runAsNonRoot.orValue({_POD}.?securityContext.?runAsNonRoot.orValue(false))"
 _USER: Final = f"c.?securityContext.?runAsUser.orValue({_POD}.?securityContext.?runAsUser.orValue(0))"
 
@@ -49,14 +69,17 @@ SPEC_RULES: Final = (
     ),
     *_reserved("self.runtime.framework == 'JAX'", JAX_ENVIRONMENT, "framework JAX sets the rendezvous"),
     *_reserved("has(self.accelerator.tpu)", TPU_ENVIRONMENT, "accelerator.tpu sets the worker's place in its slice"),
-    Rule(
-        "!has(self.accelerator.tpu) || "
-        + _trainer(
-            f"!has(c.resources) || ((!has(c.resources.limits) || !('{TPU_RESOURCE}' in c.resources.limits)) && "
-            f"(!has(c.resources.requests) || !('{TPU_RESOURCE}' in c.resources.requests)))"
-        ),
-        f"leave {TPU_RESOURCE} out of the trainer's resources: it follows from accelerator.tpu",
+    *_reserved(
+        _MULTISLICE,
+        MULTISLICE_ENVIRONMENT,
+        "accelerator.tpu.slices joins the slices",
     ),
+    Rule(
+        f"!({_MULTISLICE}) || !has({_POD}.nodeSelector) || !('{NODE_POOL}' in {_POD}.nodeSelector)",
+        f"each slice gets a node pool of its own: remove {NODE_POOL} from template.spec.nodeSelector",
+    ),
+    _left_to_us("tpu", TPU_RESOURCE),
+    _left_to_us("gpu", GPU_RESOURCE),
     Rule(
         "!has(self.checkpoint) || "
         + _trainer(

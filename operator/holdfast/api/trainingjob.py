@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
-from holdfast.api.accelerator import Accelerator
+from holdfast.api.accelerator import Accelerator, few_chips
 from holdfast.api.capacity import Capacity, Runtime
 from holdfast.api.checkpoint import Checkpoint
 from holdfast.api.model import ApiModel, Rule, immutable, rules
@@ -17,6 +17,11 @@ from holdfast.api.status import TrainingJobStatus
 from holdfast.api.template import PodTemplate
 
 MAX_NAME_LENGTH: Final = 40
+# What Linux takes as one string of a new process's environment, the variable's own name left out.
+MAX_VARIABLE_BYTES: Final = 128 * 1024 - 32
+CHIPS_PER_HOST: Final = 4
+# `<name>-<slice>-<host>.<name>,`: two and four digits at the most.
+_BYTES_OF_A_HOST: Final = "(2 * self.metadata.name.size() + 10)"
 
 
 class TrainingJobSpec(ApiModel):
@@ -25,7 +30,7 @@ class TrainingJobSpec(ApiModel):
     model_config = ConfigDict(json_schema_extra=rules(*SPEC_RULES))
 
     accelerator: Annotated[Accelerator, Field(json_schema_extra=rules(immutable("accelerator")))]
-    """What the workers compute on: exactly one of cpu and tpu."""
+    """What the workers compute on: exactly one of cpu, gpu and tpu."""
 
     capacity: Annotated[Capacity, Field(json_schema_extra=rules(immutable("capacity")))] = Capacity()
     """How the nodes are paid for."""
@@ -91,7 +96,13 @@ class TrainingJob(ApiModel):
                 f"self.metadata.name.matches('^[a-z]([-a-z0-9]{{0,{MAX_NAME_LENGTH - 2}}}[a-z0-9])?$')",
                 "metadata.name becomes part of the names of pods, hosts and a Service: use at most "
                 f"{MAX_NAME_LENGTH} lower-case letters, digits and '-', begin with a letter and do not end with '-'",
-            )
+            ),
+            Rule(
+                "!has(self.spec.accelerator.tpu) || "
+                + few_chips("self.spec.accelerator.tpu", _BYTES_OF_A_HOST, MAX_VARIABLE_BYTES * CHIPS_PER_HOST),
+                "the names of all hosts of a slice, made from metadata.name, must fit one variable of 128 KiB: use a "
+                "shorter name or a smaller topology",
+            ),
         )
     )
 

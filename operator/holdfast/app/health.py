@@ -61,6 +61,8 @@ class HealthServer:
             for resource, reflector in engine.watched.reflectors.items()
             if reflector.silence_s() > SILENT_S
         ]
+        if (silent := engine.watched.strangers.reflector.silence_s()) > SILENT_S:
+            found.append(f"the watch of pods of others has been silent for {silent:.0f} s")
         if self._reports.dead():
             found.append("the report endpoint has ended")
         if (oldest := engine.queue.oldest_s()) > STUCK_S:
@@ -74,6 +76,8 @@ class HealthServer:
             for resource, cache in self._engine.watched.caches.items()
             if not cache.synced
         ]
+        if not self._engine.watched.strangers.cache.synced:
+            found.append("the cache of pods of others is not filled yet")
         if not self._reports.up:
             found.append("the report endpoint does not listen yet")
         return found

@@ -1,5 +1,7 @@
 """Which node pools hold accelerators for whom, kept up to date pod by pod, and who is about to take one.
 
+Pods that Holdfast did not make count as well (`holdfast.app.strangers`): each is its own owner, without namespace.
+
 Passes of different objects run side by side, and learn of each other's pods only through the watch. So what a plan
 chooses counts from the moment of the plan.
 """
@@ -8,12 +10,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from typing import Final
 
 from holdfast.accelerators.tpu import ACCELERATOR_LABEL
 from holdfast.cluster.cache import Cache
 from holdfast.cluster.objects import Key
 from holdfast.planning.observed import Node, Pod
-from holdfast.training.placement import NODE_POOL
+from holdfast.training.pools import NODE_POOL
+
+STRANGER: Final = ""
 
 
 class PoolOccupancy:
@@ -65,14 +70,15 @@ class PoolOccupancy:
         """Drop what was planned and may never be carried out: another replica leads."""
         self._planned.clear()
 
-    def occupied_by_others(self, key: Key) -> frozenset[str]:
-        """Return the pools in which a pod of another object than `key` holds accelerators, or will in a moment."""
-        planned = (pools for other, pools in self._planned.items() if other != key)
-        return frozenset().union(*planned) | frozenset(
-            pool
-            for pool, counts in self._counts.items()
-            if any(count > 0 and other != key for other, count in counts.items())
-        )
+    def occupied_by_others(self, key: Key) -> dict[str, str]:
+        """Return the pools in which a pod of another owner than `key` holds accelerators, or will in a moment: for each
+        who that is, a stranger before anybody of ours."""
+        found = {pool: _who(other) for other, pools in self._planned.items() if other != key for pool in pools}
+        for pool, counts in self._counts.items():
+            others = [other for other, count in counts.items() if count > 0 and other != key]
+            if others:
+                found[pool] = _who(min(others))
+        return found
 
     def _wait_for_node(self, key: Key, pod: Pod, *, waits: bool) -> None:
         """Keep a pod in mind whose node is not known yet, and forget it when it is, or when the pod is gone."""
@@ -92,3 +98,8 @@ class PoolOccupancy:
             return ""
         node = self._nodes.get("", pod.spec.node_name) if pod.spec.node_name else None
         return node.metadata.labels.get(NODE_POOL, "") if node is not None else ""
+
+
+def _who(key: Key) -> str:
+    namespace, name = key
+    return f"pod {name}" if namespace == STRANGER else f"TrainingJob {namespace}/{name}"

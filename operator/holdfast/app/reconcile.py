@@ -23,7 +23,7 @@ from holdfast.planning.plan import PODS, Create, Plan
 from holdfast.reports.commands import CommandBoard
 from holdfast.reports.inbox import Inbox
 from holdfast.seams import ApiError, Clock
-from holdfast.training.placement import NODE_POOL
+from holdfast.training.pools import NODE_POOL
 
 logger = logging.getLogger(__name__)
 
@@ -211,10 +211,10 @@ class Reconciler:
 
 
 def _pools_of(plan: Plan) -> set[str]:
-    """Return the node pools that the plan's new pods are pinned to."""
+    """Return the node pools that the plan's new pods are pinned to, and those that its next pods will be."""
     selectors = (
         action.manifest.get("spec", {}).get("nodeSelector") or {}
         for action in plan.actions
         if isinstance(action, Create) and action.resource == PODS
     )
-    return {selector[NODE_POOL] for selector in selectors if NODE_POOL in selector}
+    return {selector[NODE_POOL] for selector in selectors if NODE_POOL in selector} | set(plan.claims)

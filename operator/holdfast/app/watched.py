@@ -1,6 +1,6 @@
 """The watched part of the cluster: one cache and one reflector a resource, and what each change wakes.
 
-Our own objects by kind, the pods and Services that carry our label, and all nodes.
+Our own objects by kind, the pods and Services that carry our label, all nodes, and who else holds chips.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 from holdfast.api import labels
 from holdfast.app.kinds import Registration, Wake
 from holdfast.app.pools import PoolOccupancy
+from holdfast.app.strangers import Strangers
 from holdfast.cluster.cache import Cache
 from holdfast.cluster.expectations import Expectations
 from holdfast.cluster.objects import Identity, Key, Kind
-from holdfast.cluster.reflector import Reflector, WatchSettings
+from holdfast.cluster.reflector import Reflector, Selection, WatchSettings
 from holdfast.planning.observed import CustomObject, Metadata, Node, Pod, Service
 from holdfast.planning.plan import NODES, PODS, SERVICES, Resource
 from holdfast.seams import ApiTransport, Clock, Random, Spawner
@@ -76,20 +77,24 @@ class Watched:
             Kind(SERVICES, Service, identify), _MANAGED, {_BY_JOB: self._owner_names}
         )
         self.pools = PoolOccupancy(self.nodes)
+        self.strangers = Strangers(transport, clock, random, self.pools, lambda: wake(None, None), settings)
         self.expectations = Expectations(clock, self.look_up, self.caches)
         self._listen()
 
     def start(self, spawner: Spawner) -> list[asyncio.Task[None]]:
         """Start every reflector."""
         return [
-            spawner.spawn(reflector.run(), name=f"reflector-{resource.plural}")
-            for resource, reflector in self.reflectors.items()
+            spawner.spawn(self.strangers.reflector.run(), name="reflector-strangers"),
+            *(
+                spawner.spawn(reflector.run(), name=f"reflector-{resource.plural}")
+                for resource, reflector in self.reflectors.items()
+            ),
         ]
 
     @property
     def synced(self) -> bool:
         """Say whether every cache has been filled once."""
-        return all(cache.synced for cache in self.caches.values())
+        return self.strangers.cache.synced and all(cache.synced for cache in self.caches.values())
 
     @property
     def node_objects(self) -> MappingProxyType[str, Node]:
@@ -130,7 +135,13 @@ class Watched:
         cache: Cache[T] = Cache(kind.identify, indexes)
         self.caches[kind.resource] = cache
         self.reflectors[kind.resource] = Reflector(
-            self._transport, self._clock, self._random, kind, cache, labels=selector, settings=self._watch_settings
+            self._transport,
+            self._clock,
+            self._random,
+            kind,
+            cache,
+            selection=Selection(selector),
+            settings=self._watch_settings,
         )
         return cache
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -41,6 +41,23 @@ class WatchSettings:
     short_s: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects are followed: selectors that the server applies, and `keep`, which is asked of each one decoded.
+
+    An object that `keep` refuses is as good as absent: it is dropped, and forgotten where an earlier version was kept.
+    """
+
+    labels: str = ""
+    fields: str = ""
+    keep: Callable[[Any], bool] = lambda item: True
+
+    def query(self) -> dict[str, str]:
+        """Return the selectors as parameters of a request."""
+        given = {"labelSelector": self.labels, "fieldSelector": self.fields}
+        return {name: value for name, value in given.items() if value}
+
+
 class _ListAgain(Exception):
     """The watch cannot be continued from its version."""
 
@@ -56,7 +73,7 @@ class Reflector(Generic[T]):
         kind: Kind[T],
         cache: Cache[T],
         *,
-        labels: str = "",
+        selection: Selection = Selection(),
         settings: WatchSettings = WatchSettings(),
     ) -> None:
         self._transport = transport
@@ -65,7 +82,8 @@ class Reflector(Generic[T]):
         self._kind = kind
         self._cache = cache
         self._path = kind.resource.collection(None)
-        self._selector = {"labelSelector": labels} if labels else {}
+        self._selector = selection.query()
+        self._keep = selection.keep
         self._settings = settings
         self._decoding = Decoding(kind)
         self._version = ""
@@ -128,7 +146,9 @@ class Reflector(Generic[T]):
                 raise ApiError(0, "BadAnswer", f"a list that is none: {error}") from error
             for item in page.items:
                 try:
-                    found.append(self._decoding.decode(item))
+                    decoded = self._decoding.decode(item)
+                    if self._keep(decoded):
+                        found.append(decoded)
                 except OddObject as odd:
                     self._count_odd(odd)
                     if odd.header is not None:
@@ -193,8 +213,12 @@ class Reflector(Generic[T]):
     def _apply(self, event: WatchEvent) -> None:
         if event.type in ("ADDED", "MODIFIED"):
             item = self._decoding.decode(event.object)
-            self._advance(self._kind.identify(item).version)
-            self._cache.upsert(item)
+            identity = self._kind.identify(item)
+            self._advance(identity.version)
+            if self._keep(item):
+                self._cache.upsert(item)
+            else:
+                self._cache.remove(identity.key)
             return
         try:
             identity = header_of(event.object).identity

@@ -272,8 +272,9 @@ class Observed:
     the cluster by name. `waiting` is the wait that the plans since then have named without a break, and since when;
     the shell keeps it in memory. `refreshed_at` is when the shell last wrote the object's status, or when it started,
     whichever is later. `leading_since` is when this process took the lead: sidecars have to find it first.
-    `occupied_pools` are the node pools in which a pod of another object that Holdfast
-    made holds accelerators. Settings are what the installation fixes for all objects.
+    `occupied_pools` are the node pools in which a pod of somebody else holds accelerators, each with who that is:
+    another object of Holdfast's, or a pod that Holdfast did not make. Settings are what the installation fixes for all
+    objects.
     """
 
     namespace: str
@@ -289,7 +290,7 @@ class Observed:
     waiting: tuple[str, datetime] | None = None
     refreshed_at: datetime | None = None
     leading_since: datetime | None = None
-    occupied_pools: frozenset[str] = frozenset()
+    occupied_pools: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

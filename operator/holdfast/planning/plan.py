@@ -119,6 +119,7 @@ class Plan:
 
     `commands` maps pod UIDs to the orders that their sidecars have not acknowledged yet. `waiting` names what the
     object waits for; the shell remembers since when it has been the same and hands that back as `Observed.waiting`.
+    `claims` are node pools that the object is about to take: they count as occupied for others until the next plan.
     """
 
     write_ahead: StatusWrite | None = None
@@ -128,4 +129,5 @@ class Plan:
     commands: Mapping[str, tuple[Command, ...]] = field(default_factory=dict)
     events: tuple[EventNote, ...] = ()
     waiting: str = ""
+    claims: tuple[str, ...] = ()
     requeue_after_s: float | None = None

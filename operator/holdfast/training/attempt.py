@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -68,7 +69,8 @@ def clear_the_way(view: View, draft: Draft) -> Plan | None:
         stop = stopping.stop(view, view.older, ended_at[-1] if ended_at else view.now, broken=True)
         where = f" on unreachable {', '.join(stop.unreachable)}" if stop.unreachable else ""
         wait = Wait(Reason.PREVIOUS_ATTEMPT_TERMINATING, f"Pods of an older attempt are being stopped{where}.")
-        return _waiting(view, draft, wait, stop)
+        # What this attempt will take is kept for it while the pods of the one before go.
+        return replace(_waiting(view, draft, wait, stop), claims=placement.choose(view).claims)
     if view.foreign:
         wait = Wait(Reason.PREVIOUS_JOB_TERMINATING, "Pods of a former job of this name are not gone yet.")
         actions: tuple[Action, ...] = ()
@@ -90,14 +92,23 @@ def keep(view: View, draft: Draft) -> Plan:
     blocked = _service_blocked(view)
     if blocked is not None:
         return _waiting(view, draft, blocked)
-    actions = _service(view) + _missing(view)
+    choice = None
+    if not was_created(view):
+        contest = placement.contested(view)
+        if contest is not None:
+            return _waiting(view, draft, contest)
+        choice = placement.choose(view)
+    actions = _service(view) + _missing(view, choice)
     if actions and view.observed.refusals:
         return _refused(view, draft, actions)
     if actions:
         being_made = Wait(Reason.AWAITING_PODS, "Pods are being created; the operator's log names a create that fails.")
         return _waiting(view, draft, being_made, Stop(actions))
     progress.bucket_and_health(view, draft, settled=False)
-    wait = waiting.of_pods(view) or _pool_wait(view)
+    if choice is not None and choice.unused:
+        word = Reason.PLACED_ANEW.value
+        return Plan(waiting=word, claims=choice.claims, requeue_after_s=placement.look_again_s(view, choice))
+    wait = (placement.wait(view, choice) if choice is not None else None) or waiting.of_pods(view)
     if wait is not None:
         looks = [left.total_seconds() for pod in view.current.values() if (left := nodes.given_up_in(view, pod))]
         return _waiting(view, draft, wait, Stop(requeue_after_s=max(0.2, min(looks)) if looks else None))
@@ -144,21 +155,14 @@ def _service(view: View) -> tuple[Action, ...]:
     return (Patch(SERVICES, meta.namespace, meta.name, body),)
 
 
-def _missing(view: View) -> tuple[Action, ...]:
-    if was_created(view):
+def _missing(view: View, choice: placement.Choice | None) -> tuple[Action, ...]:
+    if choice is None:
         return ()
-    where = placement.places(view)
     return tuple(
-        Create(PODS, pods.pod(view, slot, view.attempt, where[slot.name]))
+        Create(PODS, pods.pod(view, slot, view.attempt, choice.places[slot.name]))
         for slot in view.slots
-        if slot.name not in view.current and not where[slot.name].waits
+        if slot.name not in view.current and not choice.places[slot.name].waits
     )
-
-
-def _pool_wait(view: View) -> Wait | None:
-    if len(view.current) == len(view.slots):
-        return None
-    return Wait(Reason.AWAITING_NODE_POOL, "Host 0 of a slice waits for a node pool; the other hosts follow into it.")
 
 
 def _running(view: View, draft: Draft) -> Plan:

@@ -51,11 +51,22 @@ _RANK: Final = {
     Reason.FINAL_CHECKPOINT_NOT_COMMITTED: 10,
     Reason.STALLED: 11,
     Reason.UNKNOWN: 12,
+    Reason.NODE_POOL_TAKEN: 13,
+    Reason.PLACED_ANEW: 14,
 }
 _FINAL: Final = frozenset(
     {Reason.PREFIX_TAKEN, Reason.NO_RESTORABLE_CHECKPOINT, Reason.RESTORE_REFUSED, Reason.FINAL_EXIT_CODE}
 )
-_NOT_COUNTED: Final = frozenset({Reason.NODE_LOST, Reason.PREEMPTED, Reason.EVICTED, Reason.SUPERSEDED})
+_NOT_COUNTED: Final = frozenset(
+    {
+        Reason.NODE_LOST,
+        Reason.PREEMPTED,
+        Reason.EVICTED,
+        Reason.SUPERSEDED,
+        Reason.NODE_POOL_TAKEN,
+        Reason.PLACED_ANEW,
+    }
+)
 
 _RESTORE_ENDINGS: Final = {
     "Superseded": Reason.SUPERSEDED,

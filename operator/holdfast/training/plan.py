@@ -7,12 +7,24 @@ written at the end of a pass, and only if it changed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from holdfast.api.conditions import ConditionType
 from holdfast.planning.observed import Observed
 from holdfast.planning.plan import Plan
-from holdfast.training import acceptance, attempt, deadline, deletion, ended, expiry, stall, stopping, suspension
+from holdfast.training import (
+    acceptance,
+    attempt,
+    deadline,
+    deletion,
+    ended,
+    expiry,
+    placement,
+    stall,
+    stopping,
+    suspension,
+)
 from holdfast.training.draft import Draft
 from holdfast.training.endings import ending
 from holdfast.training.success import final_checkpoint, trainers_succeeded
@@ -55,6 +67,8 @@ def _go_on(view: View) -> Plan:
         return ended.attempt_ended(view, end)
     if (over := deadline.enforce(view)) is not None:
         return over
+    if (moved := placement.moved(view)) is not None:
+        return replace(ended.attempt_ended(view, moved), claims=placement.choose(view).claims)
     if (stalled := stall.ending(view)) is not None:
         return ended.attempt_ended(view, stalled)
     return deadline.watched(view, stall.watched(view, _run(view)))

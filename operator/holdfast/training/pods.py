@@ -13,7 +13,8 @@ from holdfast.api.checkpoint import Checkpoint
 from holdfast.planning.injection import Injection, inject
 from holdfast.planning.slots import Slot
 from holdfast.training import rendezvous
-from holdfast.training.placement import NODE_POOL, Place, anti_affinity
+from holdfast.training.placement import Place, anti_affinity
+from holdfast.training.pools import NODE_POOL
 from holdfast.training.rendezvous import jax
 from holdfast.training.view import View
 
@@ -96,7 +97,7 @@ def pod(view: View, slot: Slot, attempt: int, place: Place = _ANYWHERE) -> Field
     spec.setdefault("automountServiceAccountToken", False)
     if needs_service(view):
         spec["subdomain"] = job.name
-    _place(view, spec, place)
+    _place(view, spec, slot, place)
     _meet(view, spec, slot, attempt)
     annotations = {**(meta.get("annotations") or {}), names.SAFE_TO_EVICT: "false"}
     checkpoint = view.spec.checkpoint
@@ -150,22 +151,25 @@ def selector(view: View, attempt: int) -> dict[str, str]:
     return {names.JOB_UID: view.uid, names.ATTEMPT: str(attempt)}
 
 
-def _place(view: View, spec: Fields, place: Place) -> None:
+def _place(view: View, spec: Fields, slot: Slot, place: Place) -> None:
     shape = view.shape
     own = spec.get("nodeSelector") or {}
     # A pool that the template names stays: it was the only one to choose from.
     chosen = {**shape.node_selector, **({NODE_POOL: own.get(NODE_POOL, place.pool)} if place.pool else {})}
     if place.leads:
-        # The user's own pod affinity, if there is any, stays; two leaders must never meet in one pool.
+        # The user's own pod affinity, if there is any, stays; two slices must never meet in one pool.
         pod_terms = spec.setdefault("affinity", {}).setdefault("podAntiAffinity", {})
-        for key, terms in anti_affinity().items():
+        for key, terms in anti_affinity(view.uid, slot.slice).items():
             pod_terms[key] = [*(pod_terms.get(key) or []), *terms]
     if chosen:
         spec["nodeSelector"] = {**(spec.get("nodeSelector") or {}), **chosen}
     if shape.tolerations:
         spec["tolerations"] = [*(spec.get("tolerations") or []), *(dict(item) for item in shape.tolerations)]
-    if shape.node_expressions:
-        _require(spec, [dict(item) for item in shape.node_expressions])
+    expressions: list[Fields] = [dict(item) for item in shape.node_expressions]
+    if place.avoids:
+        expressions.append({"key": NODE_POOL, "operator": "NotIn", "values": list(place.avoids)})
+    if expressions:
+        _require(spec, expressions)
     if shape.resources:
         for container in spec["containers"]:
             if container.get("name") == names.TRAINER:

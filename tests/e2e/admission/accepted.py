@@ -21,6 +21,14 @@ def _tpu(generation: str, topology: str, chips_per_host: int | None = None) -> F
     return {"accelerator": {"cpu": None, "tpu": wanted}}
 
 
+def _gpu(kind: str, **fields: int) -> Fields:
+    return {"accelerator": {"cpu": None, "gpu": {"type": kind, **fields}}}
+
+
+def _slices(generation: str, topology: str, slices: int) -> Fields:
+    return {"accelerator": {"cpu": None, "tpu": {"generation": generation, "topology": topology, "slices": slices}}}
+
+
 SPECS: Final = (
     Accepted("good job", {}),
     Accepted("all defaults", {"accelerator": {"cpu": {"workers": None}}, "checkpoint": None, "suspend": None}),
@@ -33,6 +41,16 @@ SPECS: Final = (
     Accepted("v5p smallest", _tpu("v5p", "2x2x1")),
     Accepted("v5p cubes", _tpu("v5p", "4x8x12", 4)),
     Accepted("v5p largest", _tpu("v5p", "16x20x28")),
+    Accepted("v6e slices", _slices("v6e", "2x4", 64)),
+    Accepted("v6e one slice, said so", _slices("v6e", "2x2", 1)),
+    Accepted("v5p slices", _slices("v5p", "16x20x28", 4)),
+    Accepted("h100", _gpu("nvidia-h100-80gb", workers=1024)),
+    Accepted("h100 half a machine", _gpu("nvidia-h100-80gb", perWorker=4)),
+    Accepted("h100 mega", _gpu("nvidia-h100-mega-80gb", perWorker=8, workers=2)),
+    Accepted("a100", _gpu("nvidia-tesla-a100", perWorker=16)),
+    Accepted("a100 with 80 GB", _gpu("nvidia-a100-80gb", perWorker=1)),
+    Accepted("spot gpus", {**_gpu("nvidia-h100-80gb"), "capacity": {"mode": "Spot"}}),
+    Accepted("variable of slices on one slice", {"accelerator": TPU, **variable("MEGASCALE_NUM_SLICES")}),
     Accepted("spot", {"capacity": {"mode": "Spot"}}),
     Accepted("jax with its options", {"runtime": {"framework": "JAX"}, **variable("JAX_ENABLE_PREEMPTION_SERVICE")}),
     Accepted("rendezvous of its own", variable("JAX_COORDINATOR_ADDRESS")),

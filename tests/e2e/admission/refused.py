@@ -19,14 +19,18 @@ def _tpu(**fields: Any) -> Fields:
     return {"accelerator": {"cpu": None, "tpu": {"generation": "v6e", "topology": "4x4", **fields}}}
 
 
+def _gpu(kind: str, **fields: Any) -> Fields:
+    return {"accelerator": {"cpu": None, "gpu": {"type": kind, **fields}}}
+
+
 def _checkpoint(**fields: Any) -> Fields:
     return {"checkpoint": fields}
 
 
 _ACCELERATOR = (
     Refused("no accelerator", {"accelerator": None}, "spec.accelerator: Required value"),
-    Refused("no kind", {"accelerator": {"cpu": None}}, "set exactly one of cpu and tpu"),
-    Refused("two kinds", {"accelerator": {"tpu": TPU["tpu"]}}, "set exactly one of cpu and tpu"),
+    Refused("no kind", {"accelerator": {"cpu": None}}, "set exactly one of cpu, gpu and tpu"),
+    Refused("two kinds", {"accelerator": {"tpu": TPU["tpu"]}}, "set exactly one of cpu, gpu and tpu"),
     Refused("no workers", {"accelerator": {"cpu": {"workers": 0}}}, "greater than or equal to 1"),
     Refused("too many workers", {"accelerator": {"cpu": {"workers": 1025}}}, "less than or equal to 1024"),
     Refused(
@@ -46,7 +50,36 @@ _ACCELERATOR = (
     Refused(
         "v6e host", _tpu(chipsPerHost=8), "v6e hosts have 4 chips, 1 with topology 1x1, and 4 or 8 with topology 2x4"
     ),
-    Refused("two slices", _tpu(slices=2), "less than or equal to 1"),
+    Refused(
+        "three kinds",
+        {"accelerator": {"gpu": {"type": "nvidia-h100-80gb"}, "tpu": TPU["tpu"]}},
+        "set exactly one of cpu, gpu and tpu",
+    ),
+    Refused("no slices", _tpu(slices=0), "greater than or equal to 1"),
+    Refused("too many slices", _tpu(slices=65), "less than or equal to 64"),
+    Refused("slices of one host", _tpu(topology="2x2", slices=2), "use a larger topology, or leave slices out"),
+    Refused(
+        "slices of one large host",
+        _tpu(topology="2x4", chipsPerHost=8, slices=2),
+        "only where each has several hosts",
+    ),
+    Refused("v5p slices of one host", _tpu(generation="v5p", topology="2x2x1", slices=2), "use a larger topology"),
+    Refused(
+        "too many chips",
+        _tpu(generation="v5p", topology="16x20x28", slices=5),
+        "a job has at most 40000 chips: use fewer slices or a smaller topology",
+    ),
+    Refused("no type of gpu", {"accelerator": {"cpu": None, "gpu": {"workers": 2}}}, "gpu.type: Required value"),
+    Refused("unknown gpu", _gpu("h100"), 'supported values: "nvidia-tesla-a100", "nvidia-a100-80gb"'),
+    Refused(
+        "machine of three gpus",
+        _gpu("nvidia-h100-80gb", perWorker=3),
+        "machines with nvidia-h100-80gb have 1, 2, 4, 8 GPUs: set perWorker to one of 1, 2, 4, 8",
+    ),
+    Refused("h100 mega, half a machine", _gpu("nvidia-h100-mega-80gb", perWorker=4), "have 8 GPUs: set perWorker to 8"),
+    Refused("a100 with 80 GB, sixteen", _gpu("nvidia-a100-80gb", perWorker=16), "set perWorker to one of 1, 2, 4, 8"),
+    Refused("a100, too many", _gpu("nvidia-tesla-a100", perWorker=32), "less than or equal to 16"),
+    Refused("no workers with gpus", _gpu("nvidia-h100-80gb", workers=0), "greater than or equal to 1"),
     Refused("no capacity of that name", {"capacity": {"mode": "Cheap"}}, 'supported values: "OnDemand", "Spot"'),
     Refused("no framework of that name", {"runtime": {"framework": "jax"}}, 'supported values: "JAX", "Plain"'),
 )
@@ -95,6 +128,24 @@ _TEMPLATE = (
         "chips by hand",
         {"accelerator": TPU, **trainer(resources={"limits": {"google.com/tpu": 4}})},
         "leave google.com/tpu out of the trainer's resources",
+    ),
+    Refused(
+        "place among slices",
+        {"accelerator": {"cpu": None, "tpu": {**TPU["tpu"], "slices": 2}}, **variable("MEGASCALE_SLICE_ID")},
+        "accelerator.tpu.slices joins the slices: remove MEGASCALE_COORDINATOR_ADDRESS",
+    ),
+    Refused(
+        "one pool for two slices",
+        {
+            "accelerator": {"cpu": None, "tpu": {**TPU["tpu"], "slices": 2}},
+            **pod(nodeSelector={"cloud.google.com/gke-nodepool": "mine"}),
+        },
+        "each slice gets a node pool of its own: remove cloud.google.com/gke-nodepool",
+    ),
+    Refused(
+        "gpus by hand",
+        {**_gpu("nvidia-h100-80gb"), **trainer(resources={"requests": {"nvidia.com/gpu": 8}})},
+        "leave nvidia.com/gpu out of the trainer's resources: it follows from accelerator.gpu",
     ),
     Refused("restart policy", pod(restartPolicy="Always"), "leave restartPolicy out or set it to Never"),
     Refused("host name", pod(hostname="a"), "leave hostname and subdomain out"),

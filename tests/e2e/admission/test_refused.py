@@ -35,6 +35,14 @@ def test_name_is_refused(name: str, message: str, custom_objects: CustomObjectsA
     assert message in _refusal(custom_objects, namespace, job(name=name))
 
 
+def test_name_is_refused_where_the_hosts_of_a_slice_would_not_fit_a_variable(
+    custom_objects: CustomObjectsApi, namespace: str
+) -> None:
+    largest = {"accelerator": {"cpu": None, "tpu": {"generation": "v5p", "topology": "16x20x28"}}}
+    told = _refusal(custom_objects, namespace, job(largest, name="a" * 40))
+    assert "must fit one variable of 128 KiB: use a shorter name or a smaller topology" in told
+
+
 def test_updates_are_refused(custom_objects: CustomObjectsApi, namespace: str, settled: str) -> None:
     unexpected = {}
     for case in UPDATES:

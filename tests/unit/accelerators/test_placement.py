@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.accelerators import gpu
 from holdfast.accelerators.placement import Shape, placement
 from holdfast.accelerators.topology import TopologyError
 from holdfast.accelerators.tpu import CATALOGUE
-from holdfast.api.accelerator import V6E_TOPOLOGIES, Accelerator, Generation
+from holdfast.api.accelerator import GPU_COUNTS, V6E_TOPOLOGIES, Accelerator, Generation, GpuType
 from holdfast.api.capacity import Capacity, CapacityMode
 from tests.e2e.admission import accepted, refused
 
@@ -100,24 +102,59 @@ def test_each_host_has_a_machine_type_and_asks_for_all_its_chips(topology: str, 
 
 @pytest.mark.parametrize("accelerator", [{}, {"cpu": {}, "tpu": {"generation": "v6e", "topology": "4x4"}}])
 def test_none_or_two_kinds_are_refused(accelerator: dict[str, Any]) -> None:
-    with pytest.raises(TopologyError, match="set exactly one of cpu and tpu"):
+    with pytest.raises(TopologyError, match="set exactly one of cpu, gpu and tpu"):
         _placed(accelerator)
 
 
-_TPUS_TAKEN = [case for case in accepted.SPECS if "tpu" in case.change.get("accelerator", {})]
-_TPUS_REFUSED = [
-    case for case in refused.SPECS if "v6e " in case.message or "v5p " in case.message or "A <= B" in case.message
-]
+@pytest.mark.parametrize("kind", GpuType)
+def test_workers_with_gpus_take_their_type_and_tolerate_its_taint(kind: GpuType) -> None:
+    assert _placed({"gpu": {"type": kind.value, "perWorker": 8, "workers": 3}}) == Shape(
+        slices=1,
+        hosts_per_slice=3,
+        chips_per_host=8,
+        resources={"nvidia.com/gpu": "8"},
+        node_selector={"cloud.google.com/gke-accelerator": kind.value},
+        node_expressions=(NOT_SPOT,),
+        tolerations=({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},),
+    )
 
 
-@pytest.mark.parametrize("case", _TPUS_TAKEN, ids=lambda case: case.name)
+def test_spot_gpus() -> None:
+    shape = _placed({"gpu": {"type": "nvidia-h100-80gb", "perWorker": 4}}, SPOT)
+    assert shape.node_selector["cloud.google.com/gke-spot"] == "true"
+    assert [item["key"] for item in shape.tolerations] == ["nvidia.com/gpu", "cloud.google.com/gke-spot"]
+    assert (shape.workers, shape.chips, shape.node_expressions) == (1, 4, ())
+
+
+def test_what_the_api_server_allows_of_gpus_is_what_the_catalogue_knows() -> None:
+    assert {kind: facts.counts for kind, facts in gpu.CATALOGUE.items()} == GPU_COUNTS
+
+
+@given(st.sampled_from(["2x4", "4x4", "16x16"]), st.integers(2, 64))
+def test_slices_multiply_the_hosts(topology: str, slices: int) -> None:
+    one = _placed({"tpu": {"generation": "v6e", "topology": topology}})
+    many = _placed({"tpu": {"generation": "v6e", "topology": topology, "slices": slices}})
+    assert many == replace(one, slices=slices)
+    assert (many.workers, many.chips) == (slices * one.workers, slices * one.chips)
+
+
+def _of_hardware(case: accepted.Accepted | refused.Refused) -> dict[str, Any]:
+    """Return the accelerator of a case without the processors of the good job that it replaces."""
+    chosen = case.change.get("accelerator") or {}
+    return {kind: fields for kind, fields in chosen.items() if kind != "cpu"}
+
+
+_TAKEN = [case for case in accepted.SPECS if _of_hardware(case)]
+_WORDS = ("v6e ", "v5p ", "A <= B", "larger topology", "several hosts", "40000 chips", "set perWorker")
+_REFUSED = [case for case in refused.SPECS if any(word in case.message for word in _WORDS)]
+
+
+@pytest.mark.parametrize("case", _TAKEN, ids=lambda case: case.name)
 def test_what_the_api_server_takes_can_be_placed(case: accepted.Accepted) -> None:
-    accelerator = {"tpu": case.change["accelerator"]["tpu"]}
-    assert _placed(accelerator).chips > 0
+    assert _placed(_of_hardware(case)).chips > 0
 
 
-@pytest.mark.parametrize("case", _TPUS_REFUSED, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", _REFUSED, ids=lambda case: case.name)
 def test_what_the_api_server_refuses_cannot_be_placed(case: refused.Refused) -> None:
-    accelerator = {"tpu": case.change["accelerator"]["tpu"]}
     with pytest.raises(TopologyError):
-        _placed(accelerator)
+        _placed(_of_hardware(case))

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.accelerators.tpu import ACCELERATOR_LABEL
-from holdfast.app.pools import PoolOccupancy
+from holdfast.app.pools import STRANGER, PoolOccupancy
 from holdfast.app.watched import identify
 from holdfast.cluster.cache import Cache
 from holdfast.planning.observed import Metadata, Node, Pod, PodSpec, PodStatus
-from holdfast.training.placement import NODE_POOL
+from holdfast.training.pools import NODE_POOL
 
 A, B = ("ns", "a"), ("ns", "b")
 TPU = {ACCELERATOR_LABEL: "tpu-v6e-slice"}
@@ -35,12 +35,12 @@ def pod(uid: str, *, node: str = "", pool: str = "", phase: str = "Running", tpu
 def test_a_pool_is_occupied_for_others_from_the_pin_or_the_binding_on() -> None:
     pools = PoolOccupancy(nodes())
     pools.saw(A, pod("1"), gone=False)
-    assert pools.occupied_by_others(B) == frozenset()
+    assert set(pools.occupied_by_others(B)) == frozenset()
     pools.saw(A, pod("1", node="n-1"), gone=False)
-    assert pools.occupied_by_others(B) == {"pool-1"}
-    assert pools.occupied_by_others(A) == frozenset()
+    assert set(pools.occupied_by_others(B)) == {"pool-1"}
+    assert set(pools.occupied_by_others(A)) == frozenset()
     pools.saw(A, pod("2", pool="pool-2"), gone=False)
-    assert pools.occupied_by_others(B) == {"pool-1", "pool-2"}
+    assert set(pools.occupied_by_others(B)) == {"pool-1", "pool-2"}
 
 
 def test_it_is_free_when_the_last_pod_has_ended_or_gone() -> None:
@@ -48,9 +48,9 @@ def test_it_is_free_when_the_last_pod_has_ended_or_gone() -> None:
     for uid in ("1", "2"):
         pools.saw(A, pod(uid, node="n-1"), gone=False)
     pools.saw(A, pod("1", node="n-1", phase="Failed"), gone=False)
-    assert pools.occupied_by_others(B) == {"pool-1"}
+    assert set(pools.occupied_by_others(B)) == {"pool-1"}
     pools.saw(A, pod("2", node="n-1"), gone=True)
-    assert pools.occupied_by_others(B) == frozenset()
+    assert set(pools.occupied_by_others(B)) == frozenset()
 
 
 def test_what_asks_for_no_accelerator_occupies_nothing() -> None:
@@ -58,7 +58,7 @@ def test_what_asks_for_no_accelerator_occupies_nothing() -> None:
     pools.saw(A, pod("1", node="n-1", tpu=False), gone=False)
     pools.saw(A, pod("2", node="n-2"), gone=False)
     pools.saw(A, pod("3", node="unknown"), gone=False)
-    assert pools.occupied_by_others(B) == frozenset()
+    assert set(pools.occupied_by_others(B)) == frozenset()
 
 
 steps = st.tuples(
@@ -76,26 +76,26 @@ def test_the_count_always_equals_a_search(history: list[tuple[tuple[str, str], s
         alive[uid] = (key, bool(node) and not ended and not gone)
     for asker, other in ((A, B), (B, A)):
         held = any(key == other and holds for key, holds in alive.values())
-        assert pools.occupied_by_others(asker) == ({"pool-1"} if held else frozenset())
+        assert set(pools.occupied_by_others(asker)) == ({"pool-1"} if held else frozenset())
 
 
 def test_a_pin_alone_occupies_a_pool() -> None:
     pools = PoolOccupancy(nodes())
     pools.saw(A, pod("1", pool="pool-1", tpu=False), gone=False)
-    assert pools.occupied_by_others(B) == {"pool-1"}
+    assert set(pools.occupied_by_others(B)) == {"pool-1"}
 
 
 def test_what_is_planned_is_occupied_before_any_pod_is_seen() -> None:
     pools = PoolOccupancy(nodes())
     pools.plan(A, ("pool-1", "pool-2"))
-    assert pools.occupied_by_others(B) == {"pool-1", "pool-2"}
-    assert pools.occupied_by_others(A) == frozenset()
+    assert set(pools.occupied_by_others(B)) == {"pool-1", "pool-2"}
+    assert set(pools.occupied_by_others(A)) == frozenset()
     assert pools.plan(A, ("pool-2",)), "pool-1 was given up"
-    assert pools.occupied_by_others(B) == {"pool-2"}
+    assert set(pools.occupied_by_others(B)) == {"pool-2"}
     pools.saw(A, pod("2", pool="pool-2"), gone=False)
     assert not pools.plan(A, ()), "its pods hold it by now"
     pools.saw(A, pod("2", pool="pool-2"), gone=True)
-    assert pools.occupied_by_others(B) == frozenset()
+    assert set(pools.occupied_by_others(B)) == frozenset()
 
 
 def test_plans_are_forgotten_with_the_term_and_pods_are_not() -> None:
@@ -103,7 +103,7 @@ def test_plans_are_forgotten_with_the_term_and_pods_are_not() -> None:
     pools.saw(A, pod("1", node="n-1"), gone=False)
     pools.plan(A, ("pool-2",))
     pools.forget_plans()
-    assert pools.occupied_by_others(B) == {"pool-1"}
+    assert set(pools.occupied_by_others(B)) == {"pool-1"}
 
 
 def test_a_pod_counts_when_its_node_is_seen_after_it() -> None:
@@ -112,4 +112,15 @@ def test_a_pod_counts_when_its_node_is_seen_after_it() -> None:
     pools.saw(A, pod("1", node="n-1"), gone=False)
     cache.upsert(Node(metadata=Metadata(name="n-1", resource_version="1", labels={NODE_POOL: "pool-1"})))
     pools.saw_node("n-1")
-    assert pools.occupied_by_others(B) == {"pool-1"}
+    assert set(pools.occupied_by_others(B)) == {"pool-1"}
+
+
+def test_who_holds_a_pool_is_named_a_stranger_before_anybody_of_ours() -> None:
+    pools = PoolOccupancy(nodes())
+    pools.saw(A, pod("1", node="n-1"), gone=False)
+    assert pools.occupied_by_others(B) == {"pool-1": "TrainingJob ns/a"}
+    pools.saw((STRANGER, "x/theirs"), pod("2", node="n-1"), gone=False)
+    assert pools.occupied_by_others(B) == {"pool-1": "pod x/theirs"}
+    assert pools.occupied_by_others(A) == {"pool-1": "pod x/theirs"}
+    pools.plan(B, ("pool-2",))
+    assert pools.occupied_by_others(A)["pool-2"] == "TrainingJob ns/b"

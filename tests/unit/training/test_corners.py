@@ -10,8 +10,8 @@ import pytest
 from holdfast.api.wire import Outcome, Progress, StoreState, encode
 from holdfast.planning.observed import Pod, Refusal
 from holdfast.planning.plan import PODS, Delete
-from holdfast.training.placement import NODE_POOL
 from holdfast.training.plan import plan
+from holdfast.training.pools import NODE_POOL
 from tests.unit.training import builders as b
 from tests.unit.training.test_pods import SELECTOR, TPU, pool
 

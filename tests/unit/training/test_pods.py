@@ -6,12 +6,17 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from holdfast.api.accelerator import V5P_MAX_CHIPS
+from holdfast.api.trainingjob import CHIPS_PER_HOST, MAX_VARIABLE_BYTES
 from holdfast.planning.observed import Observed
 from holdfast.planning.slots import Slot
 from holdfast.training import pods
-from holdfast.training.placement import NODE_POOL
 from holdfast.training.plan import plan
+from holdfast.training.pools import NODE_POOL
+from holdfast.training.rendezvous import jax, tpu
 from holdfast.training.view import View, look
 from tests.unit.training import builders as b
 
@@ -133,6 +138,62 @@ def test_hosts_of_a_tpu_slice_get_chips_selectors_and_each_other() -> None:
     assert told["TPU_WORKER_HOSTNAMES"] == ",".join(f"digits-0-{host}.digits" for host in range(4))
 
 
+def test_hosts_of_several_slices_know_their_slice_and_meet_at_the_first() -> None:
+    many = view(accelerator={"tpu": {**TPU["tpu"], "slices": 3}})
+    told = environment(pods.pod(many, Slot(2, 1), 5)["spec"]["containers"][0])
+    assert told == {
+        **{name: value for name, value in told.items() if name.startswith("HOLDFAST_")},
+        "TPU_WORKER_ID": "1",
+        "TPU_WORKER_HOSTNAMES": ",".join(f"digits-2-{host}.digits" for host in range(4)),
+        "MEGASCALE_COORDINATOR_ADDRESS": "digits-0-0.digits",
+        "MEGASCALE_PORT": "8085",
+        "MEGASCALE_NUM_SLICES": "3",
+        "MEGASCALE_SLICE_ID": "2",
+        "JAX_COORDINATOR_ADDRESS": "digits-0-0.digits:8481",
+        "JAX_NUM_PROCESSES": "12",
+        "JAX_PROCESS_ID": "9",
+        "JAX_ENABLE_PREEMPTION_SERVICE": "0",
+    }
+    one = environment(pods.pod(view(accelerator=TPU), Slot(0, 1), 5)["spec"]["containers"][0])
+    assert not [name for name in one if name.startswith("MEGASCALE")]
+
+
+@pytest.mark.parametrize("name", ["a", "a" * 24])
+def test_the_names_of_all_hosts_that_the_api_server_lets_through_fit_one_variable(name: str) -> None:
+    """The largest slice there is; admission holds names of 25 and more letters off it."""
+    hosts = V5P_MAX_CHIPS // CHIPS_PER_HOST
+    addresses = [f"{Slot(63, host).hostname(name)}.{name}" for host in range(hosts)]
+    value = tpu.environment(addresses, 0)["TPU_WORKER_HOSTNAMES"]
+    assert len(value) < len(addresses) * (2 * len(name) + 10) <= MAX_VARIABLE_BYTES
+
+
+@given(st.integers(1, 10**6), st.integers(1, 255))
+def test_no_port_is_used_again_for_256_attempts(attempt: int, later: int) -> None:
+    """JAX's ports and those of the slices' coordinator never meet, and keep off those that libtpu listens on."""
+    for port in (jax.port, tpu.megascale_port):
+        assert port(attempt) != port(attempt + later)
+        assert port(attempt) == port(attempt + 256)
+        assert port(attempt) not in {8353, *range(8431, 8472)}
+    assert jax.port(attempt) not in range(8080, 8080 + 256)
+
+
+GPU = {"gpu": {"type": "nvidia-h100-80gb", "perWorker": 8, "workers": 2}}
+
+
+def test_workers_with_gpus_get_them_and_meet_as_on_processors() -> None:
+    spec = pods.pod(view(accelerator=GPU), Slot(0, 1), 2)["spec"]
+    trainer = spec["containers"][0]
+    assert trainer["resources"] == {"requests": {"nvidia.com/gpu": "8"}, "limits": {"nvidia.com/gpu": "8"}}
+    assert spec["nodeSelector"] == {"cloud.google.com/gke-accelerator": "nvidia-h100-80gb"}
+    assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in spec["tolerations"]
+    told = environment(trainer)
+    plain = environment(pods.pod(view(), Slot(0, 1), 2)["spec"]["containers"][0])
+    assert {name: told[name] for name in told if not name.startswith("HOLDFAST_")} == {
+        name: plain[name] for name in plain if not name.startswith("HOLDFAST_")
+    }
+    assert "affinity" in spec, "on demand keeps off Spot nodes"
+
+
 def test_on_demand_work_keeps_off_spot_nodes_in_every_alternative() -> None:
     terms = [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}, {}]
     affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
@@ -157,7 +218,7 @@ def starting(**more: Any) -> Observed:
 
 def test_a_slice_of_several_hosts_gets_a_whole_free_pool() -> None:
     nodes = {**pool("small", 3), **pool("taken", 4), **pool("whole", 4)}
-    result = plan(starting(nodes=nodes, occupied_pools=frozenset({"taken"})), b.NOW)
+    result = plan(starting(nodes=nodes, occupied_pools={"taken": "pod team/x"}), b.NOW)
     chosen = {action.manifest["spec"]["nodeSelector"][NODE_POOL] for action in result.actions}  # type: ignore[union-attr]
     assert chosen == {"whole"}
     assert len(result.actions) == 4

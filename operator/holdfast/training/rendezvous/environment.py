@@ -45,6 +45,8 @@ def environment(gang: Gang, slot: Slot) -> dict[str, str]:
     if gang.on_tpu and gang.hosts_per_slice > 1:
         hosts = [gang.address(Slot(slot.slice, host)) for host in range(gang.hosts_per_slice)]
         found |= tpu.environment(hosts, slot.host)
+    if gang.on_tpu and gang.slices > 1:
+        found |= tpu.multislice(gang.address(Slot(0, 0)), gang.attempt, gang.slices, slot.slice)
     if gang.framework is Framework.JAX:
         found |= jax.environment(gang.address(Slot(0, 0)), gang.attempt, gang.size, gang.index(slot))
     return found
