@@ -54,6 +54,11 @@ class Rules:
             if entry["rule"] not in NOT_EVALUATED:
                 self._programs[entry["rule"]] = environment.compile(entry["rule"])
 
+    @property
+    def compiled(self) -> set[str]:
+        """Return the rules that are evaluated."""
+        return set(self._programs)
+
     def broken(self, node: Node, value: Any, old: Any, path: str = "") -> Iterator[str]:
         """Yield the message of every rule that does not hold, in the API server's words."""
         if old is not MISSING and old == value:
