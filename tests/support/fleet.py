@@ -2,7 +2,7 @@
 
 It needs no root, no container engine and no image, and comes up in about ten seconds (docs/local-cluster.md). What
 cannot come up fails the tests that need it. `HOLDFAST_FLEET` names the instance, so that two sessions do not meet; one
-that runs already under that name is used, with what is in it, and taken down all the same.
+that runs already under that name is used, with what is in it, and left as it is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 import yaml
 
-from deploy.fleet import controlplane, simulated
+from deploy.fleet import controlplane, instance, simulated
 from deploy.fleet.instance import Instance
 from deploy.kind.paths import cache
 from holdfast.cluster.credentials import from_kubeconfig
@@ -36,11 +36,13 @@ _READY_S = 30.0
 def control_plane(name: str = "", pools: Sequence[str] = ()) -> Iterator[Instance]:
     """Run a control plane, with the node pools that `deploy.fleet up --pools` would be told, around the tests."""
     name = name or os.environ.get("HOLDFAST_FLEET", "holdfast-test")
-    own = controlplane.up(name, [simulated.parse(pool) for pool in pools], cache())
+    before = instance.known(name, cache())
+    ran = before is not None and controlplane.whole(before)
     try:
-        yield own
+        yield controlplane.up(name, [simulated.parse(pool) for pool in pools], cache())
     finally:
-        controlplane.down(name, cache())
+        if not ran:
+            controlplane.down(name, cache())
 
 
 def transport_to(own: Instance) -> HttpTransport:
