@@ -15,8 +15,8 @@ FLEET := $(VENV)/python -m deploy.fleet
 PURE := $(wildcard tests/unit/api tests/unit/accelerators tests/unit/planning tests/unit/training)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps check format test test-unit test-pure e2e chaos demo crds lock chart images cluster-up cluster-down \
-	cluster-status node-off node-partition node-on fleet-up fleet-down fleet-status clean clean-cache
+.PHONY: help deps check format test test-unit test-pure test-fleet e2e chaos demo crds lock chart images cluster-up \
+	cluster-down cluster-status node-off node-partition node-on fleet-up fleet-down fleet-status clean clean-cache
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ format: deps ## format the Python code
 	$(VENV)/ruff check --fix .
 	$(VENV)/ruff format .
 
-test: deps test-pure test-unit e2e ## all tests, on the real cluster too
+test: deps test-pure test-unit test-fleet e2e ## all tests, on the real cluster too
 
 test-pure: deps ## the pure rooms' tests, with their branch coverage
 	$(VENV)/coverage run -m pytest -q $(PURE)
@@ -45,6 +45,9 @@ test-pure: deps ## the pure rooms' tests, with their branch coverage
 
 test-unit: deps ## all other tests that need no cluster
 	$(VENV)/pytest tests/unit tests/cluster $(PURE:%=--ignore=%)
+
+test-fleet: deps ## the tests on a real API server, without nodes; brings it up and takes it away
+	$(VENV)/pytest tests/cluster/conformance --api-server fleet
 
 e2e: deps ## the tests on the real cluster; brings it up
 	$(VENV)/pytest tests/e2e

@@ -110,12 +110,8 @@ class Store:
         wanted = asked.get("resourceVersion")
         if wanted and wanted != metadata["resourceVersion"]:
             raise _conflict(info, metadata["name"], _MODIFIED)
-        if (uid := asked.get("uid", metadata["uid"])) != metadata["uid"]:
-            raise _conflict(
-                info,
-                metadata["name"],
-                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata['uid']}",
-            )
+        if (uid := asked.get("uid") or metadata["uid"]) != metadata["uid"]:
+            raise invalid(info, metadata["name"], [f'metadata.uid: Invalid value: "{uid}": field is immutable'])
         if kind := self._kinds.get(info):
             after = kind.decode(after, strict=strict)
         new = self._updated(info, before, after, status=status)

@@ -1,7 +1,8 @@
 """Watches of the in-memory API server: selectors, bookmarks, time-outs, lag, silence, and ways to break them.
 
 As on the real one: the object of a DELETED event is the last one that the selector matched, with the version of the
-deletion; a version that is too old is told in the stream; bookmarks come once a minute and 2 s before the end.
+deletion; a version that is too old is told in the stream; bookmarks come once a minute and 2 s before the end, and
+only where they are newer than the version that was asked for.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Watch:
         self._spawner = spawner
         self._idle_timeout_s = idle_timeout_s
         self._timeout_s = float(query.get("timeoutSeconds", "1800"))
+        self._since = int(query.get("resourceVersion") or 0)
         self._bookmarks = query.get("allowWatchBookmarks") in ("1", "true")
         self._version = version
         self._lag = lag
@@ -158,12 +160,18 @@ class Watch:
                 return
             if now >= bookmark_at:
                 bookmark_at = self._next_bookmark(now, opened_at)
-                meta = {"resourceVersion": str(self._version()), "creationTimestamp": None}
-                info = self._target.info
-                found = {"kind": info.kind, "apiVersion": info.api_version, "metadata": meta}
-                self._send({"type": "BOOKMARK", "object": found})
+                self._bookmark()
             due = min(ends_at, self._heard_at + self._idle_timeout_s, bookmark_at)
             await self._clock.sleep(max(0.001, due - now))
+
+    def _bookmark(self) -> None:
+        """Tell how far the watch has come, if that is further than where it began."""
+        info, version = self._target.info, self._version()
+        if version > self._since:
+            meta = {"resourceVersion": str(version), "creationTimestamp": None}
+            self._send(
+                {"type": "BOOKMARK", "object": {"kind": info.kind, "apiVersion": info.api_version, "metadata": meta}}
+            )
 
     def _next_bookmark(self, now: float, opened_at: float) -> float:
         last = opened_at + self._timeout_s - LAST_BOOKMARK_S

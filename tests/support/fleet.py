@@ -11,8 +11,8 @@ import asyncio
 import json
 import os
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from holdfast.seams.real import SystemClock
 CRDS = Path(__file__).parents[2] / "crds"
 _CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _READY_S = 30.0
+_CLOSING_S = 0.05
 
 
 @contextmanager
@@ -45,9 +46,13 @@ def control_plane(name: str = "", pools: Sequence[str] = ()) -> Iterator[Instanc
             controlplane.down(name, cache())
 
 
-def transport_to(own: Instance) -> HttpTransport:
-    """Return the project's own transport to a control plane, as its administrator; use it as a context manager."""
-    return HttpTransport(from_kubeconfig(own.kubeconfig, SystemClock()), user_agent="holdfast-test")
+@asynccontextmanager
+async def transport_to(own: Instance) -> AsyncIterator[HttpTransport]:
+    """Use the project's own transport to a control plane, as its administrator."""
+    async with HttpTransport(from_kubeconfig(own.kubeconfig, SystemClock()), user_agent="holdfast-test") as transport:
+        yield transport
+    # TLS connections end a few turns of the loop after they were closed; a loop that stops earlier leaves them open.
+    await asyncio.sleep(_CLOSING_S)
 
 
 def install_crds(own: Instance) -> None:

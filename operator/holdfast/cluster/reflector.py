@@ -5,7 +5,7 @@ What may go wrong, and what is done about it:
 * the version is too old (410) at a list's continuation, at the opening of the watch or in the stream: list again, after
   a back-off where no event has come since the last list;
 * the stream goes silent (neither event nor bookmark for `silence_s`): open it again from the last version, and list
-  again where that one is silent too, since a server may answer and still show nothing new;
+  again after `SILENT_WATCHES`, since a server may answer and still show nothing new;
 * the server closes the stream at once, again and again: back off with jitter;
 * an ERROR event other than 410: back off, then list again;
 * versions go back in a stream: what is in between may have been lost or undone, so list again; an event that comes
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """Times in seconds. The API server sends a bookmark about once a minute, so `silence_s` must be above that."""
+    """Times in seconds. `silence_s` is above the minute in which the API server sends bookmarks where things happen."""
 
     page_size: int = 500
     list_timeout_s: float = 30.0
@@ -53,8 +53,9 @@ class _ListAgain(Exception):
     """The watch cannot be continued from its version."""
 
 
-# After so many silent watches in a row a list must show whether there is anything new.
-SILENT_WATCHES = 2
+# After so many silent watches in a row a list must show whether there is anything new. A resource in which nothing
+# happens may be silent for that long on a sound server; it is soon enough for the process's health to stay good.
+SILENT_WATCHES = 4
 
 
 class Reflector(Generic[T]):
@@ -147,8 +148,8 @@ class Reflector(Generic[T]):
                     found.append(self._decoding.decode(item))
                 except OddObject as odd:
                     self._count_odd(odd)
-                    if odd.header is not None:
-                        keep.append(odd.header.identity.key)
+                    # Where not even its name can be read it may be any of those that are known: none of them is gone.
+                    keep += [odd.header.identity.key] if odd.header is not None else self._cache.sorted_keys()
             if not page.metadata.continue_:
                 break
             query["continue"] = page.metadata.continue_

@@ -36,10 +36,8 @@ def job(name: str = "j", **spec: Any) -> Document:
 
 
 def pod(name: str = "p", *, labels: dict[str, str] | None = None, **spec: Any) -> Document:
-    """Return a pod that no scheduler finds a node for."""
-    held = {"containers": [{"name": "c", "image": "i"}], "nodeSelector": {"no": "where"}, **spec}
-    if "nodeName" in spec:
-        del held["nodeSelector"]
+    """Return a pod that no scheduler looks after, so that nobody but the case changes it."""
+    held = {"containers": [{"name": "c", "image": "i"}], "schedulerName": "nobody", **spec}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels or {}}, "spec": held}
 
 

@@ -91,16 +91,25 @@ async def test_a_field_that_matches_no_more_is_a_deletion_too(api: Api) -> None:
 
 async def test_a_watch_ends_in_time_with_a_bookmark_before(api: Api) -> None:
     since = await now(api, PODS)
-    newest = await api.create(job("j"))
-    query = {"resourceVersion": since, "allowWatchBookmarks": "true", "timeoutSeconds": "4"}
+    query = {"resourceVersion": since, "allowWatchBookmarks": "true", "timeoutSeconds": "4", "labelSelector": "is=mine"}
     async with api.following(PODS, **query) as watch:
+        other = await api.create(pod("p"))
         await until(lambda: watch.ended, within_s=10)
     assert watch.error is None
-    assert [event["type"] for event in watch.events] == ["BOOKMARK"]
-    mark: dict[str, Any] = watch.events[0]["object"]
+    assert {event["type"] for event in watch.events} == {"BOOKMARK"}
+    mark: dict[str, Any] = watch.events[-1]["object"]
     assert mark["kind"] == "Pod"
-    assert int(mark["metadata"]["resourceVersion"]) >= int(since)
-    assert int(newest["metadata"]["resourceVersion"]) > 0
+    assert int(mark["metadata"]["resourceVersion"]) >= int(other["metadata"]["resourceVersion"])
+    assert versions(watch) == sorted(versions(watch))
+
+
+async def test_a_bookmark_is_newer_than_what_was_asked_for(api: Api) -> None:
+    """Of a resource in which nothing happens no bookmark need come: silence alone is no sign of trouble."""
+    since = (await api.create(pod("p")))["metadata"]["resourceVersion"]
+    query = {"resourceVersion": since, "allowWatchBookmarks": "true", "timeoutSeconds": "4", "labelSelector": "is=mine"}
+    async with api.following(PODS, **query) as watch:
+        await until(lambda: watch.ended, within_s=10)
+    assert all(version > int(since) for version in versions(watch))
 
 
 async def test_bookmarks_are_for_those_who_ask(api: Api) -> None:

@@ -45,6 +45,7 @@ class ExpectationsMachine(RuleBasedStateMachine):
         self.version = 0
         self.last_expected = float("-inf")
         self.behind = False
+        self.written: dict[str, int] = {}
         self.expectations = Expectations(self.clock, self.look_up, (PODS,))
 
     def teardown(self) -> None:
@@ -109,6 +110,7 @@ class ExpectationsMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.cache.keys() & self.server.keys())))
         after = self.server[name]._replace(version=self.next_version())
         self.changed(name, after)
+        self.written[name] = int(after.version)
         self.expectations.expect_written(OWNER, PODS, "ns", name, after.version)
         self.last_expected = self.clock.monotonic()
 
@@ -162,6 +164,8 @@ class ExpectationsMachine(RuleBasedStateMachine):
             assert wait_s < 1e-5, "nothing is waited for longer than the expiry"
         elif wait_s == 0 and not self.behind:
             assert self.cache.keys() >= self.server.keys(), "a creation of ours is not shown yet"
+            old = [name for name, held in self.cache.items() if int(held.version) < self.written.get(name, 0)]
+            assert not old, "a write of ours is not shown yet"
             marked = [held for name, held in self.server.items() if held.deleting and self.cache[name].uid == held.uid]
             assert all(self.cache[held.name].deleting for held in marked), "a deletion of ours is not shown yet"
         if not self.events and wait_s and not expired:
