@@ -15,8 +15,8 @@ FLEET := $(VENV)/python -m deploy.fleet
 PURE := $(wildcard tests/unit/api tests/unit/accelerators tests/unit/planning tests/unit/training)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps check format test test-unit test-pure test-fleet e2e chaos demo crds lock chart images cluster-up cluster-down \
-	cluster-status node-off node-partition node-on fleet-up fleet-down fleet-status clean clean-cache
+.PHONY: help deps check format test test-unit test-pure test-fleet e2e chaos demo crds lock chart images cluster-up \
+	cluster-down cluster-status node-off node-partition node-on fleet-up fleet-down fleet-status clean clean-cache
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,8 @@ test-pure: deps ## the pure rooms' tests, with their branch coverage
 test-unit: deps ## all other tests that need no cluster
 	$(VENV)/pytest tests/unit tests/cluster $(PURE:%=--ignore=%)
 
-test-fleet: deps ## where pods are put: a real scheduler, simulated accelerators; brings a fleet up and takes it away
+test-fleet: deps ## the tests on a real API server and scheduler, without nodes; brings it up and takes it away
+	$(VENV)/pytest tests/cluster/conformance --api-server fleet
 	$(VENV)/pytest tests/fleet
 
 e2e: deps ## the tests on the real cluster; brings it up

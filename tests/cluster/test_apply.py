@@ -38,7 +38,7 @@ class Bench:
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.spawner = SeededSpawner()
-        self.server = MemoryApiServer(self.clock, self.spawner)
+        self.server = MemoryApiServer(self.clock, self.spawner, any_shape=True)
         self.leads = True
         client = ApiClient(self.server, self.clock, SeededRandom(), gate=self._gate)
         self.expectations = Expectations(self.clock, lambda *place: None, (PODS,))

@@ -172,7 +172,7 @@ async def test_there_are_never_two_who_may_begin_a_mutation(house: House, seed: 
     for name, way in ways.items():
         house.start(name, way)  # type: ignore[arg-type]
     led = set()
-    for _ in range(400):
+    for _ in range(600):
         await house.clock.advance(0.5)
         leaders = house.leaders()
         assert len(leaders) <= 1, f"two leaders after {house.clock.elapsed} s"

@@ -125,6 +125,7 @@ async def test_the_age_of_a_watch_shows_its_silence(world: World) -> None:
     await world.clock.advance(40)
     assert world.reflector.silence_s() == pytest.approx(40, abs=1)
     world.server.faults.down = False
+    world.server.put("pods", pod("a"))
     await run_until(world.clock, lambda: world.reflector.silence_s() < 1, limit_s=60)
 
 

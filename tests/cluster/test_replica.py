@@ -83,7 +83,7 @@ class House:
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
-        self.server = MemoryApiServer(self.clock, SeededSpawner())
+        self.server = MemoryApiServer(self.clock, SeededSpawner(), any_shape=True)
         self.planner = TwoPods()
         self.power: list[SeededSpawner] = []
 

@@ -9,8 +9,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -18,26 +20,48 @@ import orjson
 from holdfast.cluster.merge import apply_merge
 from holdfast.seams import ApiError, Clock, Spawner, WatchStream
 from tests.support.apiserver_faults import Faults
-from tests.support.apiserver_paths import RESOURCES, ResourceInfo, Target, parse_path, selects
-from tests.support.apiserver_store import Change, Document, Store
+from tests.support.apiserver_paths import RESOURCES, ResourceInfo, Target, parse_path
+from tests.support.apiserver_reads import Reads
+from tests.support.apiserver_rules import our_kinds
+from tests.support.apiserver_store import Change, Document, Store, unconditional
 from tests.support.apiserver_watch import Watch
 
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request as it reaches the server."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: bytes | None
+    content_type: str
 
 
 class MemoryApiServer:
     """One API server. `store` is its state, `faults` what goes wrong, `watches` the open ones.
 
     `watch_lag` gives the seconds by which each watch event is late. `collect_after_s` is how long the garbage
-    collector takes to notice that an owner is gone; None means at once. `documents` are fixed answers by path.
+    collector takes to notice that an owner is gone; None means at once. `documents` are fixed answers by path. Objects
+    of our kinds are admitted as `crds/` say; with `any_shape` they may hold anything, for tests that know no kind.
     """
 
-    def __init__(self, clock: Clock, spawner: Spawner, *, seed: int = 0, collect_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        spawner: Spawner,
+        *,
+        seed: int = 0,
+        collect_after_s: float | None = None,
+        any_shape: bool = False,
+    ) -> None:
         self._clock = clock
         self._spawner = spawner
-        self._snapshots: dict[str, tuple[int, list[Document]]] = {}
-        self.store = Store(clock, seed=seed)
+        self.store = Store(clock, {} if any_shape else our_kinds(), seed=seed)
         self.faults = Faults()
+        self._reads = Reads(self.store, self.faults, clock)
         self.watches: list[Watch] = []
         self.watch_lag: Callable[[], float] = lambda: 0.0
         self.documents: dict[str, bytes] = {}
@@ -59,16 +83,23 @@ class MemoryApiServer:
         content_type: str = "application/json",
         timeout_s: float = 4.0,
     ) -> bytes:
-        latency = self.faults.latency(method, path)
-        await self._clock.sleep(min(latency / 2, timeout_s))
-        self.requests.append((method, path))
-        if (error := self.faults.take("before", method, path)) is not None:
-            raise error
-        answer = self._answer(method, path, query or {}, body, content_type)
-        if latency > timeout_s:
-            await self._clock.sleep(max(0.0, timeout_s - latency / 2))
+        call = Call(method, path, query or {}, body, content_type)
+        latency, held = self.faults.latency(method, path), self.faults.held_s("request", method, path)
+        there_s, back_s = latency / 2 + held, latency / 2 + self.faults.held_s("answer", method, path)
+        arrived: asyncio.Future[bytes | ApiError] = asyncio.get_running_loop().create_future()
+        if held:
+            # A task of the server's: what is on its way arrives, whatever becomes of the caller.
+            self._spawner.spawn(self._arrive_later(call, there_s, arrived), name="request-on-its-way")
+        await self._clock.sleep(min(there_s, timeout_s))
+        if not held:
+            arrived.set_result(self._arrive(call))
+        if there_s + back_s > timeout_s:
+            await self._clock.sleep(max(0.0, timeout_s - there_s))
             raise ApiError(0, "Timeout", f"no answer within {timeout_s} s")
-        await self._clock.sleep(latency / 2)
+        answer = await arrived
+        await self._clock.sleep(back_s)
+        if isinstance(answer, ApiError):
+            raise answer
         if (error := self.faults.take("after", method, path)) is not None:
             raise error
         return answer
@@ -112,64 +143,71 @@ class MemoryApiServer:
 
     # Inside.
 
-    def _answer(self, method: str, path: str, query: Mapping[str, str], body: bytes | None, content_type: str) -> bytes:
-        if method == "GET" and path in self.documents:
-            return self.documents[path]
-        target = parse_path(path)
+    async def _arrive_later(self, call: Call, seconds: float, arrived: asyncio.Future[bytes | ApiError]) -> None:
+        await self._clock.sleep(seconds)
+        answer = self._arrive(call)
+        if not arrived.done():
+            arrived.set_result(answer)
+
+    def _arrive(self, call: Call) -> bytes | ApiError:
+        """Carry a request out, as often as it reaches the server; return the last answer."""
+        self.requests.append((call.method, call.path))
+        if (error := self.faults.take("before", call.method, call.path)) is not None:
+            return error
+        try:
+            if self.faults.repeated(call.method, call.path):
+                with suppress(ApiError):
+                    self._answer(call)
+                self.requests.append((call.method, call.path))
+            return self._answer(call)
+        except ApiError as refusal:
+            return refusal
+
+    def _answer(self, call: Call) -> bytes:
+        if call.method == "GET" and call.path in self.documents:
+            return self.documents[call.path]
+        target = parse_path(call.path)
         if target is None:
-            raise ApiError(404, "NotFound", f"the server could not find {path}")
-        if method == "GET":
-            return orjson.dumps(self._read(target, query))
-        document = orjson.loads(body) if body else {}
-        return orjson.dumps(self._write(method, target, query, document, content_type))
+            raise ApiError(404, "NotFound", "the server could not find the requested resource")
+        if call.method == "GET":
+            return orjson.dumps(self._reads.answer(target, call.query))
+        document = orjson.loads(call.body) if call.body else {}
+        return orjson.dumps(self._write(call, target, document))
 
-    def _read(self, target: Target, query: Mapping[str, str]) -> Document:
-        if target.name is not None:
-            return self.store.get(target.info, target.namespace or "", target.name)
-        if token := query.get("continue"):
-            if token not in self._snapshots or self._snapshots[token][0] < self.store.compacted:
-                raise ApiError(410, "Expired", "the provided continue parameter is too old")
-            version, items = self._snapshots[token]
-        else:
-            version, items = self.store.version, self._select(target, query.get("labelSelector", ""))
-        limit = int(query.get("limit", "0")) or len(items)
-        meta: Document = {"resourceVersion": str(version)}
-        if items[limit:]:
-            meta["continue"] = f"{version}.{len(items) - limit}"
-            self._snapshots[meta["continue"]] = (version, items[limit:])
-        return {"kind": f"{target.info.kind}List", "metadata": meta, "items": items[:limit]}
-
-    def _select(self, target: Target, selector: str) -> list[Document]:
-        return [
-            {key: value for key, value in document.items() if key not in ("apiVersion", "kind")}
-            for document in self.all(target.info.plural)
-            if (target.namespace is None or document["metadata"].get("namespace") == target.namespace)
-            and selects(selector, document["metadata"].get("labels") or {})
-        ]
-
-    def _write(
-        self, method: str, target: Target, query: Mapping[str, str], document: Any, content_type: str
-    ) -> Document:
+    def _write(self, call: Call, target: Target, document: Any) -> Document:
         store, info, namespace = self.store, target.info, target.namespace or ""
-        if method == "POST" and target.name is None:
-            return store.create(info, namespace, document, dry_run=query.get("dryRun") == "All")
+        checks = {"dry_run": call.query.get("dryRun") == "All", "strict": call.query.get("fieldValidation") == "Strict"}
+        if call.method == "POST" and target.name is None:
+            return store.create(info, namespace, document, **checks)
         if target.name is None or target.subresource not in ("", "status"):
-            raise ApiError(405, "MethodNotAllowed", f"{method} is not possible here")
-        if method == "DELETE":
-            return store.delete(
-                info,
-                namespace,
-                target.name,
-                uid=document.get("preconditions", {}).get("uid"),
-                version=document.get("preconditions", {}).get("resourceVersion"),
-                grace_s=document.get("gracePeriodSeconds"),
-            )
+            raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        if call.method == "DELETE":
+            return self._delete(target, document, dry_run=checks["dry_run"] or document.get("dryRun") == ["All"])
         before = store.get(info, namespace, target.name)
-        if method == "PATCH":
-            if content_type != "application/merge-patch+json":
-                raise ApiError(415, "UnsupportedMediaType", content_type)
+        if call.method == "PATCH":
+            if call.content_type != "application/merge-patch+json":
+                raise ApiError(415, "UnsupportedMediaType", f"the in-memory server knows no {call.content_type}")
             document = apply_merge(before, document)
-        return store.update(info, before, document, status=target.subresource == "status")
+        elif info.conditional and not (document.get("metadata") or {}).get("resourceVersion"):
+            raise unconditional(info, target.name)
+        return store.update(info, before, document, status=target.subresource == "status", **checks)
+
+    def _delete(self, target: Target, options: Document, *, dry_run: bool) -> Document:
+        demanded = options.get("preconditions") or {}
+        info, name = target.info, target.name or ""
+        document, gone = self.store.delete(
+            info,
+            target.namespace or "",
+            name,
+            uid=demanded.get("uid"),
+            version=demanded.get("resourceVersion"),
+            grace_s=options.get("gracePeriodSeconds"),
+            dry_run=dry_run,
+        )
+        if not gone or info.plural == "pods":
+            return document
+        details = {"name": name, "group": info.group, "kind": info.plural, "uid": document["metadata"]["uid"]}
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
     @asynccontextmanager
     async def _open_watch(
@@ -181,22 +219,17 @@ class MemoryApiServer:
         assert target is not None, path
         if (error := self.faults.take("before", "WATCH", path)) is not None:
             raise error
-        since = int(query["resourceVersion"])
-        if since < self.store.compacted:
-            raise ApiError(410, "Expired", "too old resource version")
         watch = Watch(
             target,
-            query.get("labelSelector", ""),
+            query,
             self._clock,
             self._spawner,
             idle_timeout_s=idle_timeout_s,
-            timeout_s=float(query.get("timeoutSeconds", "300")),
             version=lambda: self.store.version,
             lag=self.watch_lag,
+            spoiled=self.faults.spoiled(path),
         )
-        for change in self.store.history:
-            if change.version > since:
-                watch.offer(change)
+        self._catch_up(watch, target, query)
         self.watches.append(watch)
         watch.open()
         try:
@@ -204,6 +237,20 @@ class MemoryApiServer:
         finally:
             self.watches.remove(watch)
             await watch.close()
+
+    def _catch_up(self, watch: Watch, target: Target, query: Mapping[str, str]) -> None:
+        """Tell a new watch what has happened since its version, or what exists where it names none."""
+        since = query.get("resourceVersion", "")
+        if since in ("", "0"):
+            whole = {key: value for key, value in query.items() if key.endswith("Selector")}
+            watch.begin(self._reads.whole(target, whole))
+        elif int(since) < self.store.compacted:
+            watch.fail(410, "Expired", f"too old resource version: {since} ({self.store.compacted})")
+            watch.end_after_events()
+        else:
+            for change in self.store.history:
+                if change.version > int(since):
+                    watch.offer(change)
 
     def _changed(self, change: Change) -> None:
         for watch in list(self.watches):

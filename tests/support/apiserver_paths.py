@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ResourceInfo:
-    """One resource of the server. `status`: it has a status subresource, which the main path cannot write."""
+    """One resource of the server.
+
+    `status`: it has a status subresource, which the main path cannot write. `generation`: its `metadata.generation`
+    counts changes of what is asked for. `conditional`: a PUT must say which version it replaces. `custom`: its kind is
+    one of ours, with a schema in `crds/`.
+    """
 
     group: str
     version: str
@@ -15,21 +20,43 @@ class ResourceInfo:
     kind: str
     namespaced: bool = True
     status: bool = False
+    generation: bool = False
+    conditional: bool = False
+    custom: bool = False
 
     @property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
 
+    @property
+    def qualified(self) -> str:
+        """Return the resource as messages name it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def qualified_kind(self) -> str:
+        """Return the kind as messages name it."""
+        return f"{self.kind}.{self.group}" if self.group else self.kind
+
 
 RESOURCES = (
-    ResourceInfo("", "v1", "pods", "Pod", status=True),
+    ResourceInfo("", "v1", "pods", "Pod", status=True, generation=True),
     ResourceInfo("", "v1", "services", "Service", status=True),
     ResourceInfo("", "v1", "nodes", "Node", namespaced=False, status=True),
     ResourceInfo("", "v1", "secrets", "Secret"),
     ResourceInfo("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", status=True),
     ResourceInfo("events.k8s.io", "v1", "events", "Event"),
-    ResourceInfo("coordination.k8s.io", "v1", "leases", "Lease"),
-    ResourceInfo("holdfast.dev", "v1alpha1", "trainingjobs", "TrainingJob", status=True),
+    ResourceInfo("coordination.k8s.io", "v1", "leases", "Lease", conditional=True),
+    ResourceInfo(
+        "holdfast.dev",
+        "v1alpha1",
+        "trainingjobs",
+        "TrainingJob",
+        status=True,
+        generation=True,
+        conditional=True,
+        custom=True,
+    ),
 )
 _BY_PLACE = {(info.group, info.version, info.plural): info for info in RESOURCES}
 
@@ -60,21 +87,3 @@ def parse_path(path: str) -> Target | None:
     if info is None or len(rest) > 3:
         return None
     return Target(info, namespace, rest[1] if len(rest) > 1 else None, rest[2] if len(rest) > 2 else "")
-
-
-def selects(selector: str, labels: dict[str, str]) -> bool:
-    """Say whether a label selector made of `key`, `!key`, `key=value` and `key!=value` matches."""
-    for term in filter(None, (part.strip() for part in selector.split(","))):
-        if "!=" in term:
-            key, value = term.split("!=", 1)
-            matched = labels.get(key) != value
-        elif "=" in term:
-            key, value = term.replace("==", "=").split("=", 1)
-            matched = labels.get(key) == value
-        elif term.startswith("!"):
-            matched = term[1:] not in labels
-        else:
-            matched = term in labels
-        if not matched:
-            return False
-    return True

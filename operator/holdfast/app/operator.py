@@ -206,7 +206,7 @@ class Replica:
         )
         metrics.gauges(
             "holdfast_watch_silence_seconds",
-            "Time since the API server was last heard of, by watched resource.",
+            "Time since the last list, event or bookmark, by watched resource.",
             "resource",
             lambda: {resource.plural: item.silence_s() for resource, item in watched.reflectors.items()},
         )

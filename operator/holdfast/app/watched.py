@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from holdfast.api import labels
 from holdfast.app.kinds import Registration, Wake
+from holdfast.app.lean import LeanPods
 from holdfast.app.pools import PoolOccupancy
 from holdfast.app.strangers import Strangers
 from holdfast.cluster.cache import Cache
@@ -69,7 +70,7 @@ class Watched:
         }
         self.nodes: Cache[Node] = self._watch(Kind(NODES, Node, identify))
         self.pods: Cache[Pod] = self._watch(
-            Kind(PODS, Pod, identify),
+            Kind(PODS, Pod, identify, LeanPods()),
             _MANAGED,
             {_BY_JOB: self._owner_names, _BY_NODE: _node_name, _BY_UID: _uid},
         )

@@ -29,7 +29,8 @@ class Cache(Generic[T]):
         self.identify = identify
         self._objects: dict[Key, T] = {}
         self._indexes: dict[str, IndexFunction[T]] = {OWNER: self._owners, **(indexes or {})}
-        self._indexed: dict[str, dict[str, dict[Key, None]]] = {name: {} for name in self._indexes}
+        # A value that one object has alone, such as its UID, costs no dictionary of its own.
+        self._indexed: dict[str, dict[str, Key | dict[Key, None]]] = {name: {} for name in self._indexes}
         self._listeners: list[Listener[T]] = []
         self.synced = False
 
@@ -58,7 +59,8 @@ class Cache(Generic[T]):
 
     def by_index(self, index: str, value: str) -> list[T]:
         """Return the objects for which the index function named `index` gave `value`, sorted by key."""
-        return [self._objects[key] for key in sorted(self._indexed[index].get(value, ()))]
+        held = self._indexed[index].get(value, {})
+        return [self._objects[key] for key in (sorted(held) if isinstance(held, dict) else (held,))]
 
     def upsert(self, new: T) -> bool:
         """Take in an object. Return False where the cache holds the same or a newer version of it already."""
@@ -106,18 +108,23 @@ class Cache(Generic[T]):
 
     def _index(self, key: Key, item: T) -> None:
         for name, function in self._indexes.items():
+            indexed = self._indexed[name]
             for value in function(item):
-                self._indexed[name].setdefault(value, {})[key] = None
+                held = indexed.setdefault(value, key)
+                if isinstance(held, dict):
+                    held[key] = None
+                elif held != key:
+                    indexed[value] = {held: None, key: None}
 
     def _unindex(self, key: Key, item: T) -> None:
         for name, function in self._indexes.items():
+            indexed = self._indexed[name]
             for value in function(item):
-                keys = self._indexed[name].get(value)
-                if keys is None:
-                    continue
-                keys.pop(key, None)
-                if not keys:
-                    del self._indexed[name][value]
+                held = indexed.get(value)
+                if isinstance(held, dict):
+                    held.pop(key, None)
+                if held in (key, {}):
+                    del indexed[value]
 
     def _tell(self, old: T | None, new: T | None) -> None:
         for listener in self._listeners:

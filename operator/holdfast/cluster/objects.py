@@ -34,11 +34,15 @@ class Identity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """A resource, the struct its JSON is decoded into (unknown fields are dropped), and how to tell its identity."""
+    """A resource, the struct its JSON is decoded into (unknown fields are dropped), and how to tell its identity.
+
+    `lean` returns an equal struct that takes less memory, where many objects are held.
+    """
 
     resource: Resource
     struct: type[T]
     identify: Callable[[T], Identity]
+    lean: Callable[[T], T] | None = None
 
 
 class OwnerReference(msgspec.Struct, frozen=True, gc=False, rename="camel"):

@@ -60,17 +60,19 @@ class Decoding(Generic[T]):
 
     def __init__(self, kind: Kind[T]) -> None:
         self._decoder = msgspec.json.Decoder(kind.struct)
+        self._lean = kind.lean
 
     def decode(self, payload: bytes | msgspec.Raw) -> T:
         """Return the object. Raises `OddObject`."""
         try:
-            return self._decoder.decode(payload)
+            decoded = self._decoder.decode(payload)
         except msgspec.DecodeError as error:
             try:
                 header = header_of(payload)
             except msgspec.DecodeError:
                 header = None
             raise OddObject(str(error), header) from error
+        return decoded if self._lean is None else self._lean(decoded)
 
 
 def page_of(payload: bytes) -> Page:

@@ -2,11 +2,19 @@
 
 What may go wrong, and what is done about it:
 
-* the version is too old (410) at a list's continuation, at the opening of the watch or in the stream: list again;
-* the stream goes silent (neither event nor bookmark for `silence_s`): open it again from the last version;
+* the version is too old (410) at a list's continuation, at the opening of the watch or in the stream: list again, after
+  a back-off where no event has come since the last list;
+* the stream goes silent (neither event nor bookmark for `silence_s`): open it again from the last version, and list
+  again after `SILENT_WATCHES`, since a server may answer and still show nothing new;
 * the server closes the stream at once, again and again: back off with jitter;
 * an ERROR event other than 410: back off, then list again;
+* versions go back in a stream: what is in between may have been lost or undone, so list again; an event that comes
+  twice changes nothing;
 * one object does not fit the struct: it is logged and counted, the one known before stays, the watch goes on.
+
+Lists are consistent reads (they name no `resourceVersion`), so a relist is never older than what the watch has shown.
+Streaming lists (`sendInitialEvents`) are not used: the version that a watch goes on from is that of a whole list, of a
+bookmark or of an event after it, and never one from the middle of an initial stream.
 """
 
 from __future__ import annotations
@@ -19,7 +27,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from holdfast.cluster.cache import Cache
-from holdfast.cluster.objects import Key, Kind, header_of
+from holdfast.cluster.objects import Key, Kind, header_of, reached, version_number
 from holdfast.cluster.pages import Decoding, OddObject, WatchEvent, event_of, page_of, status_of
 from holdfast.seams import ApiError, ApiTransport, Clock, Random
 
@@ -30,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """Times in seconds. The API server sends a bookmark about once a minute, so `silence_s` must be above that."""
+    """Times in seconds. `silence_s` is above the minute in which the API server sends bookmarks where things happen."""
 
     page_size: int = 500
     list_timeout_s: float = 30.0
@@ -62,6 +70,11 @@ class _ListAgain(Exception):
     """The watch cannot be continued from its version."""
 
 
+# After so many silent watches in a row a list must show whether there is anything new. A resource in which nothing
+# happens may be silent for that long on a sound server; it is soon enough for the process's health to stay good.
+SILENT_WATCHES = 4
+
+
 class Reflector(Generic[T]):
     """Lists and watches one resource into one cache, for ever; `run` ends only when it is cancelled."""
 
@@ -89,6 +102,8 @@ class Reflector(Generic[T]):
         self._version = ""
         self._contact = clock.monotonic()
         self._failures = 0
+        self._silences = 0
+        self._heard_since_list = True
         self._relist_listeners: list[Callable[[float], None]] = []
         self.odd_objects = 0
         self.relists = 0
@@ -98,7 +113,7 @@ class Reflector(Generic[T]):
         self._relist_listeners.append(listener)
 
     def silence_s(self) -> float:
-        """Return the seconds since the server was last heard of on this list and watch: an event, a bookmark."""
+        """Return for how many seconds the cache may have been behind: since the last list, event or bookmark."""
         return self._clock.monotonic() - self._contact
 
     async def run(self) -> None:
@@ -112,8 +127,10 @@ class Reflector(Generic[T]):
                 await self._watch()
             except _ListAgain:
                 must_list = True
+                if not self._heard_since_list:
+                    await self._back_off(None)
             except ApiError as error:
-                must_list = must_list or error.status not in (0, 429)
+                must_list = must_list or error.status not in (0, 429) or self._silences >= SILENT_WATCHES
                 self._log("watch.failed", error=str(error), status=error.status)
                 await self._back_off(error.retry_after_s)
 
@@ -151,13 +168,15 @@ class Reflector(Generic[T]):
                         found.append(decoded)
                 except OddObject as odd:
                     self._count_odd(odd)
-                    if odd.header is not None:
-                        keep.append(odd.header.identity.key)
+                    # Where not even its name can be read it may be any of those that are known: none of them is gone.
+                    keep += [odd.header.identity.key] if odd.header is not None else self._cache.sorted_keys()
             if not page.metadata.continue_:
                 break
             query["continue"] = page.metadata.continue_
         self._version = page.metadata.resource_version
         self._contact = self._clock.monotonic()
+        self._heard_since_list = False
+        self._silences = 0
         self.relists += 1
         self._cache.replace(found, keep=keep)
         for listener in self._relist_listeners:
@@ -174,24 +193,23 @@ class Reflector(Generic[T]):
             "timeoutSeconds": str(int(self._random.uniform(seconds, seconds * 1.2))),
         }
         opened_at = self._clock.monotonic()
-        events = 0
         try:
             async with self._transport.watch(
                 self._path, query=query, idle_timeout_s=self._settings.silence_s
             ) as stream:
-                self._contact = self._clock.monotonic()
                 async for line in stream:
-                    self._contact = self._clock.monotonic()
-                    events += 1
-                    self._failures = 0
                     self._take(line)
+                    self._contact = self._clock.monotonic()
+                    self._heard_since_list = True
+                    self._failures = self._silences = 0
         except ApiError as error:
             if error.status == 410:
                 raise _ListAgain from error
+            self._silences += error.reason == "Silent"
             raise
         if self._clock.monotonic() - opened_at >= self._settings.short_s:
             self._failures = 0
-        elif not events:
+        else:
             await self._back_off(None)
 
     def _take(self, line: bytes) -> None:
@@ -214,7 +232,8 @@ class Reflector(Generic[T]):
         if event.type in ("ADDED", "MODIFIED"):
             item = self._decoding.decode(event.object)
             identity = self._kind.identify(item)
-            self._advance(identity.version)
+            if not self._advance(identity.version):
+                return
             if self._keep(item):
                 self._cache.upsert(item)
             else:
@@ -224,13 +243,27 @@ class Reflector(Generic[T]):
             identity = header_of(event.object).identity
         except msgspec.DecodeError as error:
             raise OddObject(str(error), None) from error
-        self._advance(identity.version)
         if event.type == "DELETED":
-            self._cache.remove(identity.key)
+            if self._advance(identity.version):
+                self._cache.remove(identity.key)
+        elif reached(identity.version, self._version):
+            # A bookmark holds nothing that could get lost: an old one is only useless.
+            self._advance(identity.version)
 
-    def _advance(self, version: str) -> None:
+    def _advance(self, version: str) -> bool:
+        """Go on to an event's version. Return False where the event was there before.
+
+        Raises `_ListAgain` where it is older than the one before it.
+        """
+        new, held = version_number(version), version_number(self._version)
+        if 0 <= new < held:
+            self._log("watch.disordered", version=version, after=self._version)
+            raise _ListAgain
+        if new == held >= 0:
+            return False
         if version:
             self._version = version
+        return True
 
     def _count_odd(self, odd: OddObject) -> None:
         self.odd_objects += 1

@@ -21,7 +21,7 @@ from holdfast.reports.authority import (
     load_or_create,
     make_authority,
 )
-from tests.support.apiserver import MemoryApiServer
+from tests.support.apiserver import Call, MemoryApiServer
 from tests.support.apiserver_faults import matching
 from tests.support.clock import SeededRandom, SeededSpawner, VirtualClock
 
@@ -56,12 +56,12 @@ async def test_of_two_at_once_both_end_with_the_winners(server: MemoryApiServer,
     winner = make_authority(NOW)
     answer = server._answer
 
-    def overtaken(method: str, path: str, *rest: object) -> bytes:
-        if method == "POST" and server.find("secrets", "system", "holdfast-ca") is None:
+    def overtaken(call: Call) -> bytes:
+        if call.method == "POST" and server.find("secrets", "system", "holdfast-ca") is None:
             server.put("secrets", winner.secret("system", "holdfast-ca"))
-        return answer(method, path, *rest)  # type: ignore[arg-type]
+        return answer(call)
 
-    server._answer = overtaken  # type: ignore[method-assign, assignment]
+    server._answer = overtaken  # type: ignore[method-assign]
     assert await load(client) == winner
 
 
