@@ -54,6 +54,7 @@ class Promises:
         self.broken: list[str] = []
         self.rewinds = False
         self.stale_creates = False
+        self.stale: set[str] = set()
         self.orphans: set[Key] = set()
         self._created: set[Key] = set()
         self._runs = 0
@@ -65,6 +66,7 @@ class Promises:
     def check(self) -> None:
         """Raise AssertionError where anything was broken so far."""
         assert not self.broken, "; ".join(self.broken)
+        assert not self.stale, f"pods of attempts that are over are still there: {self.stale}"
 
     def heard(self, report: Report) -> None:
         """Take note of what a sidecar says is committed."""
@@ -78,6 +80,8 @@ class Promises:
                 self._claims((latest["run"], latest["step"]), "status.checkpoint.latest")
         if change.info.plural == "pods" and change.type == "ADDED":
             self._pod_added(change.document)
+        if change.info.plural == "pods" and change.type == "DELETED":
+            self.stale.discard(change.document["metadata"]["uid"])
 
     def _pod_added(self, new: Document) -> None:
         """One pod object a slot and attempt, and no pods of two attempts of one name at once."""
@@ -88,7 +92,10 @@ class Promises:
                 continue
             if theirs == mine:
                 self.broken.append(f"two pods of one slot and attempt: {mine}")
-            elif theirs[:4] != mine[:4] and not (self.stale_creates and int(mine[3]) < int(theirs[3])):
+            elif theirs[:4] != mine[:4]:
+                if self.stale_creates and theirs[:3] == mine[:3] and int(mine[3]) < int(theirs[3]):
+                    self.stale.add(new["metadata"]["uid"])
+                    continue
                 self.broken.append(f"pods of two attempts at once: {theirs} and {mine}")
 
     def _written(self, verb: str, name: str) -> None:

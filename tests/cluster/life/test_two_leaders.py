@@ -17,6 +17,7 @@ import pytest
 from tests.cluster.life.crash_points import undisturbed
 from tests.cluster.life.stories import EVERY, SHORT, STORIES, VOLUMES, End, Story, finish_life
 from tests.cluster.life.world import World
+from tests.support.clock import run_until
 
 ASLEEP_S = 40.0
 BELIEF_S = 70.0
@@ -51,6 +52,41 @@ def test_a_leader_that_wakes_late_does_no_harm(name: str) -> None:
     assert not wrong, "\n".join(f"{where}: {what}" for where, what in wrong.items())
 
 
+def test_a_pod_of_an_attempt_that_is_over_is_deleted_at_sight(tmp_path: Path) -> None:
+    """The one thing that a leader which wakes can do: its create of long ago comes through, and nothing comes of it."""
+    calls = undisturbed("start", "standby").calls
+    creates = [number for number, call in enumerate(calls, 1) if call.startswith("POST") and call.endswith("/pods")]
+    asyncio.run(_late_create(tmp_path, creates[-1]))
+
+
+async def _late_create(tmp_path: Path, call: int) -> None:
+    world = World(1, tmp_path, total_steps=60, every_steps=EVERY)
+    world.fuse.light(call, "before")
+    world.fuse.pauses = True
+    world.promises.stale_creates = True
+    stale: list[str] = []
+    world.server.store.listeners.append(lambda _: stale.extend(world.promises.stale))
+    await world.start()
+    replica, process = world.replicas[0]
+    world.transports["operator-1"].on_pause = lambda: world.believe(replica, process, 3600)
+    world.apply()
+    await world.until_phase("Running")
+    assert world.fuse.blown
+    machine = world.kubelet.machine("0-1", 1)
+    assert machine is not None
+    machine.finish(137)
+    await run_until(world.clock, lambda: world.kubelet.machine("0-1", 2) is not None, limit_s=60)
+    await world.until_phase("Running")
+    world.transports["operator-1"].wake()
+    await world.clock.advance(10)
+    assert stale, "the late create came through"
+    assert not world.promises.stale, "and its pod is gone"
+    await world.until_phase("Succeeded")
+    assert world.causes() == ["WorkerFailed", "Succeeded"]
+    world.check_whole()
+    await world.stop()
+
+
 def _as(end: End, story: Story) -> tuple[object, ...]:
     """Return what must be the same; trainers that are stopped later have come further."""
     newest = end.newest if story.steps == SHORT else None
@@ -81,7 +117,6 @@ async def _lived(story: Story, folder: Path, *, both: bool, call: int) -> End:
 
     try:
         await world.start()
-        world.promises.stale_creates = True
         if both:
             await both_lead(world)
         world.transports["operator-1"].on_pause = asleep

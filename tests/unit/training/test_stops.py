@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from holdfast.api import labels as names
+from holdfast.api.wire import Commit
 from holdfast.planning.observed import CustomObject
 from holdfast.planning.plan import PODS, Delete
 from holdfast.training.plan import plan
@@ -45,6 +46,16 @@ def test_a_suspend_drains_first_and_deletes_when_all_have_acknowledged() -> None
         Delete(PODS, "team", "digits-0-0-1", "pod-0-1-1", 30),
         Delete(PODS, "team", "digits-0-1-1", "pod-1-1-1", 30),
     )
+
+
+def test_what_the_reports_tell_is_written_before_the_pods_that_told_it_are_deleted() -> None:
+    pods = (b.running(0), b.running(1))
+    order = "drain-1-" + str(int(b.NOW.timestamp()))
+    commit = Commit(run=1, step=300, committed_at=b.stamp(b.NOW), object="gs://bucket/commit")
+    told = tuple(b.report(pod, acknowledged=(order,), phase="Flushed", commits=(commit,)) for pod in pods)
+    result = plan(b.observed(b.job(suspending(), suspend=True), *pods, reports=told), b.NOW)
+    assert len(result.actions) == 2
+    assert b.wanted(result.write_ahead)["checkpoint"]["latest"]["step"] == 300
 
 
 @pytest.mark.parametrize("silent_s", [None, 71])
