@@ -12,11 +12,14 @@ export HOLDFAST_CLUSTER
 VENV := .venv/bin
 KIND := $(PYTHON) -m deploy.kind
 FLEET := $(VENV)/python -m deploy.fleet
+SEEDS ?= 1-5000
+POINTS ?=
 PURE := $(wildcard tests/unit/api tests/unit/accelerators tests/unit/planning tests/unit/training)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps check format test test-unit test-pure test-fleet e2e chaos demo crds lock chart images cluster-up \
-	cluster-down cluster-status node-off node-partition node-on fleet-up fleet-down fleet-status clean clean-cache
+.PHONY: help deps check format test test-unit test-pure test-fleet e2e crash-points schedules paused-leader chaos demo \
+	crds lock chart images cluster-up cluster-down cluster-status node-off node-partition node-on fleet-up fleet-down \
+	fleet-status clean clean-cache
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +55,15 @@ test-fleet: deps ## the tests on a real API server and scheduler, without nodes;
 
 e2e: deps ## the tests on the real cluster; brings it up
 	$(VENV)/pytest tests/e2e
+
+crash-points: deps ## every crash point of a job's life on the simulation; POINTS="suspend pod:after:7" for single ones
+	$(VENV)/python -m tests.cluster.life.crash_points $(POINTS)
+
+schedules: deps ## random schedules of faults on the simulation, SEEDS=1-5000
+	$(VENV)/python -m tests.cluster.life.schedules $(SEEDS)
+
+paused-leader: deps ## two processes of the operator, the leader stopped for a minute
+	HOLDFAST_PAUSE_S=60 $(VENV)/pytest tests/cluster/test_paused_leader.py
 
 chaos: deps ## the example trainer with a killed worker, ROUNDS=5 times over
 	$(VENV)/pytest tests/chaos

@@ -50,6 +50,12 @@ class Faults:
         self.down = False
         self.read_lag_s = 0.0
 
+    def reset(self) -> None:
+        """Nothing goes wrong any more."""
+        self._planned.clear()
+        self.latency = lambda method, path: 0.0
+        self.down = False
+
     def refuse(self, match: Match, error: ApiError, *, times: int = 1) -> None:
         """Answer the next `times` matching requests with `error`, without carrying them out."""
         self._planned.append(Fault(match, "before", times, error))

@@ -118,13 +118,17 @@ class SeededSpawner:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.failures.append((task.get_name(), error))
 
+    def cancel(self) -> list[asyncio.Task[Any]]:
+        """Cancel everything that runs now, the caller's own task included, and return it."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        return tasks
+
     async def stop(self) -> None:
         """Cancel everything that still runs: the machine is switched off."""
         while self._tasks:
-            tasks = list(self._tasks)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*self.cancel(), return_exceptions=True)
             await asyncio.sleep(0)
 
 

@@ -25,7 +25,9 @@ EXIT_BAD_SETTINGS = 2
 async def run(settings: OperatorSettings, environ: Mapping[str, str]) -> None:
     """Run one replica until it is told to stop. Raises `CredentialsError`, and whatever Kopf dies of."""
     clock = SystemClock()
-    async with HttpTransport(discover(environ, clock)) as transport:
+    # The API server's log then tells the replicas apart.
+    agent = f"holdfast-operator/{settings.pod_name}"
+    async with HttpTransport(discover(environ, clock), user_agent=agent) as transport:
         replica = Replica(settings, transport, clock, SystemRandom(), TaskSpawner())
         handlers = registry(
             REGISTERED,

@@ -7,7 +7,7 @@ kept in memory only: after a restart the plans ask or wait anew, and come to the
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 class Memory:
     """What one object's passes leave for the next one.
 
-    `current` says that the cache was found to be up to date since this replica leads.
+    `current` says that the cache was found to be up to date since this replica leads, `pods_current` that of the pods.
     """
 
     refusals: tuple[Refusal, ...] = ()
@@ -41,6 +41,7 @@ class Memory:
     refreshed_at: datetime | None = None
     commanded: frozenset[str] = field(default_factory=frozenset)
     current: bool = False
+    pods_current: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,10 @@ class Reconciler:
             observed = replace(observed, nodes={**observed.nodes, **await self._missing_nodes.find(unseen)})
         memory.refusals = tuple(item for item in memory.refusals if not self._exists(item, owner))
         plan = registration.plan(replace(observed, refusals=memory.refusals), self._clock.now())
+        if not memory.pods_current and _creates_pods(plan):
+            # Others may have taken a node pool meanwhile: the plan is made anew.
+            memory.pods_current = await self._asked(slot, self._currency.shows_pods(*slot))
+            return Outcome(again=memory.pods_current, retry=not memory.pods_current)
         self._watched.plan_pools(key, _pools_of(plan))
         self._command(plan, memory)
         result = await self._applier.apply(plan, owner)
@@ -132,16 +137,21 @@ class Reconciler:
 
     async def _is_current(self, slot: tuple[Registration, Key], memory: Memory) -> bool:
         """Make sure, once in a term, that the cache shows what the last leader wrote. Its next change wakes the key."""
+        memory.current = await self._asked(slot, self._currency.shown(*slot))
+        return memory.current
+
+    @staticmethod
+    async def _asked(slot: tuple[Registration, Key], question: Awaitable[bool]) -> bool:
+        """Return the answer of the API server about a cache; where there is none, the cache counts as behind."""
         problem = "the cache is behind"
         try:
-            memory.current = await self._currency.shown(*slot)
+            if await question:
+                return True
         except ApiError as error:
             problem = str(error)
-        if not memory.current:
-            namespace, name = slot[1]
-            fields = {"namespace": namespace, "object": name, "problem": problem}
-            logger.warning("pass.put_off", extra={"fields": fields})
-        return memory.current
+        namespace, name = slot[1]
+        logger.warning("pass.put_off", extra={"fields": {"namespace": namespace, "object": name, "problem": problem}})
+        return False
 
     def _observe(self, registration: Registration, key: Key, memory: Memory) -> Observed:
         watched = self._watched
@@ -208,6 +218,10 @@ class Reconciler:
         self._commands.drop(memory.commanded)
         self._watched.plan_pools(slot[1], ())
         del self._memories[slot]
+
+
+def _creates_pods(plan: Plan) -> bool:
+    return any(isinstance(action, Create) and action.resource == PODS for action in plan.actions)
 
 
 def _pools_of(plan: Plan) -> set[str]:

@@ -2,7 +2,7 @@
 
 Whoever sees all part manifests writes it, with generation 0, so it does not matter how many try. The fence is read
 before and again after: only a commit of a run that is still the newest is called committed. One that lands later is an
-orphan, which nobody goes on from.
+orphan, which nobody goes on from. One that lands so late that retention has deleted its parts is withdrawn.
 """
 
 from __future__ import annotations
@@ -70,7 +70,12 @@ class Committer:
             raise ManifestError(name, "it names other parts than the ones that are in the bucket")
         await self.require_newest()
         # Equal bytes hold our own time of commit: an answer that was lost, so the commit is ours after all.
-        return Committed(commit, own=created.data == encode(wanted))
+        own = created.data == encode(wanted)
+        if own and not await self._still_there(step, parts):
+            # This call came so late that others had committed the step and retention had deleted it again.
+            await self.store.delete(name, generation=created.info.generation)
+            return None
+        return Committed(commit, own=own)
 
     async def adopt(self, step: int) -> Committed | None:
         """Return the step's commit, or None where there is none. Never makes one. Raises as `attempt` does."""
@@ -110,6 +115,11 @@ class Committer:
             problem = f"{self.config.parts} parts belong here, not {', '.join(_slot(info) for info in listed)}"
             raise ManifestError(layout.parts_folder(self.run, step), problem)
         return tuple([await self._entry(step, info) for info in listed])
+
+    async def _still_there(self, step: int, parts: tuple[CommitPart, ...]) -> bool:
+        """Say whether the part manifests that a commit names are there, each as the commit saw it."""
+        listed = {info.name: info.generation for info in await self.store.list(layout.parts_folder(self.run, step))}
+        return all(listed.get(part.object) == part.generation for part in parts)
 
     async def _entry(self, step: int, info: ObjectInfo) -> CommitPart:
         data, read = await self.store.get(info.name, generation=info.generation)

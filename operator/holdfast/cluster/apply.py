@@ -1,5 +1,6 @@
 """Carries out a plan in its order: write-ahead, dry run, actions, one status write, events.
 
+First of all, what the plan takes for gone is asked for: a cache that is behind shows the same.
 The pass ends early where the plan proves to be made from an old view (a conflict). What the API server refuses is not
 an error here: it is handed back, and the next plan explains it. Every step is safe to repeat, so a pass that dies
 anywhere is simply made again.
@@ -18,7 +19,7 @@ from holdfast.cluster.expectations import Expectations
 from holdfast.cluster.merge import merge_between, without_nulls
 from holdfast.cluster.parallel import batches, each
 from holdfast.planning.observed import DryRunResult, Refusal
-from holdfast.planning.plan import Action, Create, Delete, DryRun, Patch, Plan, StatusWrite
+from holdfast.planning.plan import Absent, Action, Create, Delete, DryRun, Patch, Plan, StatusWrite
 from holdfast.seams import ApiError, Clock, Spawner
 
 WIDTH = 32
@@ -80,6 +81,8 @@ class Applier:
     async def apply(self, plan: Plan, owner: Owner) -> ApplyResult:
         """Carry out `plan`. Raises `LeadershipLost`, and nothing else that is expected."""
         result = ApplyResult()
+        if not await self._confirm(plan.absent, result):
+            return result
         status: _Status | None = None
         if plan.write_ahead is not None:
             status = await self._write_status(plan.write_ahead, owner, None, result)
@@ -98,6 +101,20 @@ class Applier:
             for note in plan.events:
                 await self._recorder.record(owner, note)
         return result
+
+    async def _confirm(self, absent: Sequence[Absent], result: ApplyResult) -> bool:
+        """Ask whether what the plan takes for gone is gone. One that is there is a conflict: the cache is behind."""
+        for item in absent:
+            try:
+                document = await self._client.get(item.resource, item.namespace, item.name)
+            except ApiError as error:
+                result.failures.append(error)
+                return False
+            owners = document["metadata"].get("ownerReferences", ()) if document is not None else ()
+            if any(owner.get("controller") and owner.get("uid") == item.owner_uid for owner in owners):
+                result.conflict = True
+                return False
+        return True
 
     async def _write_status(
         self, write: StatusWrite, owner: Owner, before: _Status | None, result: ApplyResult

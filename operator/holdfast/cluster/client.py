@@ -13,6 +13,7 @@ import orjson
 
 from holdfast.cluster.merge import apply_merge
 from holdfast.cluster.objects import Header, header_of
+from holdfast.cluster.pages import page_of
 from holdfast.planning.plan import Manifest, Resource
 from holdfast.seams import ApiError, ApiTransport, Clock, Random
 
@@ -20,6 +21,7 @@ from holdfast.seams import ApiError, ApiTransport, Clock, Random
 DEADLINE_S = 4.0
 ATTEMPT_S = 2.0
 BACKOFF_FIRST_S = 0.1
+PAGE = 500
 
 MERGE_PATCH = "application/merge-patch+json"
 Document = dict[str, Any]
@@ -65,6 +67,19 @@ class ApiClient:
     async def get(self, resource: Resource, namespace: str, name: str) -> Document | None:
         """Return the object, or None where there is none. Raises `ApiError`."""
         return _parsed(await self._read(resource.item(namespace or None, name), self._end()))
+
+    async def list_headers(self, resource: Resource, namespace: str, labels: str) -> list[Header]:
+        """Return the headers of the objects with these labels, as they are now. Raises `ApiError`."""
+        found: list[Header] = []
+        query = {"labelSelector": labels, "limit": str(PAGE)}
+        end = self._end()
+        while True:
+            payload = await self._attempts("GET", resource.collection(namespace or None), query, None, end)
+            page = page_of(payload)
+            found += [header_of(item) for item in page.items]
+            if not page.metadata.continue_:
+                return found
+            query["continue"] = page.metadata.continue_
 
     async def create(self, resource: Resource, namespace: str, manifest: Manifest, *, dry_run: bool = False) -> Header:
         """Create an object; one of that name that is ours already counts as success.

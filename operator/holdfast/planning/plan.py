@@ -1,8 +1,9 @@
 """What is to be done: a plan is data, and the shell in `holdfast.cluster` carries it out in order.
 
-The order of one pass: `write_ahead` (if any) must land before anything else; then `actions`, in order, each safe to
-repeat; then one status write, if the status differs from what was observed; then the events. A plan never contains
-something that must happen only once: if the process dies anywhere, the next pass makes the rest again.
+The order of one pass: `absent` is confirmed first; `write_ahead` (if any) must land before anything else; then
+`actions`, in order, each safe to repeat; then one status write, if the status differs from what was observed; then the
+events. A plan never contains something that must happen only once: if the process dies anywhere, the next pass makes
+the rest again.
 """
 
 from __future__ import annotations
@@ -114,14 +115,27 @@ class DryRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Absent:
+    """An object of this controller that is not seen any more. A cache that is behind shows the same."""
+
+    resource: Resource
+    namespace: str
+    name: str
+    owner_uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One pass for one object.
 
+    `absent` is what the plan rests on: nothing of it is carried out unless the API server itself says that these are
+    gone.
     `commands` maps pod UIDs to the orders that their sidecars have not acknowledged yet. `waiting` names what the
     object waits for; the shell remembers since when it has been the same and hands that back as `Observed.waiting`.
     `claims` are node pools that the object is about to take: they count as occupied for others until the next plan.
     """
 
+    absent: tuple[Absent, ...] = ()
     write_ahead: StatusWrite | None = None
     dry_run: DryRun | None = None
     actions: tuple[Action, ...] = ()

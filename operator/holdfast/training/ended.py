@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from holdfast.api.conditions import ConditionType
 from holdfast.api.reasons import Reason
 from holdfast.api.status import Phase, WorkerCounts
-from holdfast.planning.plan import Plan
+from holdfast.planning.plan import PODS, Absent, Plan
 from holdfast.training import expiry, progress, recovery, stopping
 from holdfast.training.draft import Draft
 from holdfast.training.endings import EXIT_PEER_LOST, Ending, of_pod
@@ -27,8 +28,9 @@ def attempt_ended(view: View, end: Ending) -> Plan:
     draft = Draft(view)
     keep_what_was_told(view, draft)
     draft.close_attempt(end.cause, end)
+    absent = _unseen(view, end)
     if isinstance(decision, recovery.GiveUp):
-        return fail(draft, decision)
+        return replace(fail(draft, decision), absent=absent)
     draft.open_attempt(decision.attempt)
     draft.set(
         next_retry_at=decision.not_before.replace(microsecond=0) if decision.not_before else None,
@@ -38,7 +40,15 @@ def attempt_ended(view: View, end: Ending) -> Plan:
     draft.condition(ConditionType.RUNNING, False, end.cause, end.message)
     draft.phase(Phase.RESTARTING, end.cause, end.message)
     draft.event("Warning", end.cause.value, f"Attempt {view.attempt} ended, {decision.attempt} follows: {end.message}")
-    return Plan(write_ahead=draft.write(), events=tuple(draft.events))
+    return Plan(absent=absent, write_ahead=draft.write(), events=tuple(draft.events))
+
+
+def _unseen(view: View, end: Ending) -> tuple[Absent, ...]:
+    """Return the pod whose absence alone ends the attempt: a new leader's view of the pods may be an old one."""
+    if end.unseen is None:
+        return ()
+    job = view.job.metadata
+    return (Absent(PODS, job.namespace, end.unseen.pod_name(job.name, view.attempt), view.uid),)
 
 
 def status_is_behind(view: View, newest: int) -> Plan:

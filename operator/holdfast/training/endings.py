@@ -25,6 +25,7 @@ from holdfast.api.wire import (
     Outcome,
 )
 from holdfast.planning.observed import ContainerStatus, Pod, Terminated
+from holdfast.planning.slots import Slot
 from holdfast.training import nodes
 from holdfast.training.view import View
 
@@ -94,7 +95,8 @@ class Ending:
     """How an attempt ended.
 
     `by_kubelet` marks an eviction by the kubelet: mostly a pod that used more than it asked for, which would go round
-    without end if it did not count. `next_attempt` is set where the bucket knows of a newer attempt than status does.
+    without end if it did not count. `unseen` is the slot whose pod is not seen any more, where that is all there is to
+    go by. `next_attempt` is set where the bucket knows of a newer attempt than status does.
     """
 
     cause: Reason
@@ -104,6 +106,7 @@ class Ending:
     exit_code: int | None = None
     at: datetime | None = None
     by_kubelet: bool = False
+    unseen: Slot | None = None
     next_attempt: int | None = None
 
     @property
@@ -136,7 +139,9 @@ def ending(view: View, pods: Iterable[Pod], *, all_created: bool) -> Ending | No
     if all_created:
         present = {pod.slot for pod in pods}
         found += [
-            Ending(Reason.POD_DELETED, f"The pod of worker {slot.name} is gone and nobody saw why.", slot.name)
+            Ending(
+                Reason.POD_DELETED, f"The pod of worker {slot.name} is gone and nobody saw why.", slot.name, unseen=slot
+            )
             for slot in view.slots
             if slot.name not in present
         ]

@@ -1,9 +1,9 @@
 """Stops pods without losing what is complete: drain, wait for the sidecar's word, delete, and give up only the dead.
 
 A stop of ours is: command the drain, wait for each reachable sidecar's acknowledgement or the deadline, then delete
-with 30 s. A deletion by somebody else keeps the pod's whole grace period; once its sidecar reports `Flushed` the grace
-is shortened by a second delete. A pod is deleted by force only where its node is gone, declared dead, or has been out
-of reach for `recovery.nodeLostTimeout`.
+all of them with 30 s. A deletion by somebody else keeps the pod's whole grace period; once its sidecar reports that it
+has flushed, the grace is shortened by a second delete. A pod is deleted by force only where its node is gone, declared
+dead, or has been out of reach for `recovery.nodeLostTimeout`.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def stop(view: View, pods: Iterable[Pod], since: datetime, *, broken: bool) -> S
     commands: dict[str, tuple[Command, ...]] = {}
     looks: list[float] = []
     unreachable: list[str] = []
+    drained: list[Pod] = []
     left = 0
     for pod in pods:
         left += 1
@@ -69,10 +70,13 @@ def stop(view: View, pods: Iterable[Pod], since: datetime, *, broken: bool) -> S
             continue
         order, again = _drain(view, pod, since, broken=broken)
         if order is None:
-            actions.append(delete(pod, GRACE_S))
+            drained.append(pod)
         else:
             commands[pod.metadata.uid] = (order,)
             looks.append(again)
+    if not commands:
+        # Together: the first worker that goes breaks the gang, and with it the checkpoint that a peer still writes.
+        actions += [delete(pod, GRACE_S) for pod in drained]
     after = max(0.2, min(looks)) if looks else None
     return Stop(tuple(actions), commands, after, left, tuple(sorted(set(unreachable))))
 
@@ -108,10 +112,15 @@ def _flushed(report: Report) -> bool:
 
 
 def _drainable(pod: Pod) -> bool:
-    """Say whether the pod has a sidecar that runs beside a trainer that was started."""
+    """Say whether the pod has a sidecar to be drained: one that runs, or one that died beside a trainer which goes on.
+
+    The kubelet starts the latter again on the same volume; silence bounds the wait for one that never comes.
+    """
     sidecar = pod.container(names.SIDECAR_CONTAINER)
     trainer = pod.container(names.TRAINER)
-    return bool(sidecar and sidecar.state.running and trainer and (trainer.state.running or trainer.state.terminated))
+    if sidecar is None or trainer is None:
+        return False
+    return bool(trainer.state.running or (trainer.state.terminated and sidecar.state.running))
 
 
 def _had_time(view: View) -> bool:

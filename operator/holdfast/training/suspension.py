@@ -41,10 +41,11 @@ def suspend(view: View) -> Plan:
     told = progress.told(view)
     if told.checkpoint is not None:
         draft.set(checkpoint=told.checkpoint, progress=told.progress)
+    # Ahead of the deletions: what the reports tell goes with the pods.
     return Plan(
+        write_ahead=draft.write(),
         actions=stop.actions,
         commands=stop.commands,
-        status=draft.write(),
         waiting=Reason.SUSPENDING.value,
         requeue_after_s=stop.requeue_after_s,
     )

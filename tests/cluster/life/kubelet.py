@@ -1,197 +1,65 @@
-"""A simulated kubelet: it runs the real restore step and the real keeper in every pod, and a trainer of a few lines.
+"""The simulated kubelets of all nodes: they start a machine for every new pod and end those that are deleted.
 
-What a kubelet does that matters to the operator is here: containers in their order, termination messages, the sidecar
-that ends after the trainer, deletion with its preStop flush, and a node that is switched off with everything on it.
+What a kubelet does that matters to the operator is here: containers in their order, termination messages, a sidecar
+that is started again and that ends after the trainer, deletion with its grace period, a node that is switched off with
+everything on it, and one that is cut off and goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from holdfast.api import labels as names
-from holdfast.api.wire import CONFIG_VARIABLE, Answer, Outcome, Progress, Report, SidecarConfig, encode
-from holdfast.checkpoint.keeper import Keeper
-from holdfast.checkpoint.restore import RestoreStep
-from holdfast.seams import ObjectStore
-from holdfast.sidecar.endpoint import Endpoint, ReportFailed
-from holdfast.sidecar.environment import Environment
-from holdfast.sidecar.reporter import Reporter, Sources
-from holdfast.sidecar.running import Ears
+from holdfast.checkpoint.upload import Postponed
+from holdfast.seams import StoreError
+from tests.cluster.life.machine import Killed, Machine
+from tests.cluster.life.process import BucketFaults, Fuse, Process
 from tests.support.apiserver import MemoryApiServer
+from tests.support.apiserver_store import Change
+from tests.support.bucket import Bucket
 from tests.support.clock import SeededRandom, SeededSpawner, VirtualClock
 
 Document = dict[str, Any]
 
-STEP_S = 1.0
-EXITS = {"Restored": 0, "Superseded": 64, "PrefixTaken": 65, "NoRestorableCheckpoint": 66, "RestoreRefused": 67}
-
-
-class Container:
-    """The status of one container, as it goes into the pod's status."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.state: Document = {"waiting": {"reason": "PodInitializing"}}
-
-    def run(self, at: str) -> None:
-        self.state = {"running": {"startedAt": at}}
-
-    def end(self, code: int, at: str, message: str = "") -> None:
-        self.state = {"terminated": {"exitCode": code, "finishedAt": at, "message": message, "reason": "Completed"}}
-
-
-class Line(Endpoint):
-    """The way from a pod to the operator, without a network: `hears` says whether somebody was there."""
-
-    def __init__(self, hears: Callable[[Report], bool], spawner: SeededSpawner) -> None:
-        super().__init__("http://operator", "", Path("/nowhere"), spawner)
-        self._hears = hears
-
-    async def post(self, report: Report, wait_s: float = 0.0) -> Answer:
-        if not self._hears(report):
-            raise ReportFailed("nobody leads")
-        return Answer()
-
-
-class Machine:
-    """One pod on its node: its volume, its containers, and the task that lives its life."""
-
-    def __init__(self, kubelet: Kubelet, pod: Document) -> None:
-        self.kubelet = kubelet
-        self.namespace, self.name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-        self.uid = pod["metadata"]["uid"]
-        self.node = kubelet.place(pod)
-        self.volume = kubelet.directory / self.uid
-        self.volume.mkdir(parents=True)
-        self.config = self._config(pod)
-        self.containers = {n: Container(n) for n in (names.RESTORE_CONTAINER, names.SIDECAR_CONTAINER, names.TRAINER)}
-        self.exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.gone = False
-        self.step = 0
-
-    def _config(self, pod: Document) -> SidecarConfig:
-        env = pod["spec"]["initContainers"][0]["env"]
-        text = next(item["value"] for item in env if item["name"] == CONFIG_VARIABLE)
-        return msgspec.json.decode(text, type=SidecarConfig)
-
-    async def live(self) -> None:
-        """From the first container to the last."""
-        kubelet = self.kubelet
-        engine = (self.config, kubelet.store, kubelet.clock, kubelet.random, kubelet.spawner, self.volume)
-        self._tell("Pending", bound=True)
-        outcome = await RestoreStep(*engine).run()
-        self.containers[names.RESTORE_CONTAINER].end(EXITS[outcome.kind], kubelet.stamp(), encode(outcome).decode())
-        if outcome.kind != "Restored":
-            self._tell("Failed")
-            return
-        keeper = Keeper(*engine)
-        ears = Ears(keeper, kubelet.clock)
-        reporting = kubelet.spawner.spawn(self._report(keeper, ears), name=f"reporter-{self.name}")
-        self.containers[names.SIDECAR_CONTAINER].run(kubelet.stamp())
-        self.containers[names.TRAINER].run(kubelet.stamp())
-        self._tell("Running")
-        ticking = kubelet.spawner.spawn(self._tick(keeper), name=f"keeper-{self.name}")
-        trainer = kubelet.spawner.spawn(self._train(outcome.step or 0, ears), name=f"trainer-{self.name}")
-        code = await self.exit
-        trainer.cancel()
-        ticking.cancel()
-        reporting.cancel()
-        await asyncio.gather(trainer, ticking, reporting, return_exceptions=True)
-        self.containers[names.TRAINER].end(code, kubelet.stamp())
-        self._tell("Running")
-        last: Outcome = await keeper.finish(30)
-        self.containers[names.SIDECAR_CONTAINER].end(0, kubelet.stamp(), encode(last).decode())
-        self._tell("Succeeded" if code == 0 else "Failed")
-
-    async def _tick(self, keeper: Keeper) -> None:
-        while True:
-            await keeper.tick()
-            await self.kubelet.clock.sleep(1.0)
-
-    async def _report(self, keeper: Keeper, ears: Ears) -> None:
-        """Tell whoever hears, as the sidecar does."""
-        hears = self.kubelet.hears
-        if hears is None:
-            return
-        environment = Environment(self.config, self.name, self.uid, "", self.volume / "termination")
-        sources = Sources(lambda: keeper.state, lambda: ears.progress, tuple, lambda _: None, ears.step_age_s)
-        kubelet = self.kubelet
-        endpoint = Line(hears, kubelet.spawner)
-        await Reporter("Sidecar", environment, sources, endpoint, kubelet.clock, kubelet.random).run()
-
-    async def _train(self, start: int, ears: Ears) -> None:
-        """Count steps and write the counter with a marker, in lock step with the peers of the same attempt."""
-        directory = self.volume / "data" / str(self.config.attempt)
-        for step in range(start + 1, self.kubelet.total_steps + 1):
-            self.step = step
-            await self.kubelet.clock.sleep(STEP_S)
-            ears.heard_progress(Progress(step=step, total=self.kubelet.total_steps))
-            if step == self.kubelet.stalls_at.get(self.config.attempt):
-                await asyncio.Event().wait()
-            if self.step % self.config.every_steps == 0:
-                target = directory / str(self.step)
-                shutil.rmtree(target, ignore_errors=True)
-                target.mkdir()
-                (target / "counter").write_text(json.dumps({"step": self.step, "slot": self.config.slot}))
-                (target / ".holdfast-complete").touch()
-        self.finish(0)
-
-    def finish(self, code: int) -> None:
-        """End the trainer; peers of a broken gang fail a moment later."""
-        if not self.exit.done():
-            self.exit.set_result(code)
-            if code != 0:
-                self.kubelet.spawner.spawn(self._break_peers(), name=f"break-{self.name}")
-
-    async def _break_peers(self) -> None:
-        await self.kubelet.clock.sleep(0.5)
-        for peer in self.kubelet.machines.values():
-            if peer.config.job_uid == self.config.job_uid and peer.config.attempt == self.config.attempt:
-                peer.finish(75)
-
-    def _tell(self, phase: str, *, bound: bool = False) -> None:
-        server = self.kubelet.server
-        found = server.find("pods", self.namespace, self.name)
-        if self.gone or found is None or found["metadata"]["uid"] != self.uid:
-            return
-        listed = {c.name: {"name": c.name, "state": c.state} for c in self.containers.values()}
-        trainer = listed.pop(names.TRAINER)
-        status = {"phase": phase, "containerStatuses": [trainer], "initContainerStatuses": list(listed.values())}
-        if bound:
-            server.merge("pods", self.namespace, self.name, {"spec": {"nodeName": self.node}})
-        server.merge("pods", self.namespace, self.name, {"status": status}, status=True)
+LOOK_S = 0.2
 
 
 class Kubelet:
-    """All nodes at once: starts a machine for every new pod and ends those that are deleted."""
+    """All nodes at once. `fuse` counts the calls that restore steps and sidecars make to the bucket."""
 
     def __init__(
         self,
         server: MemoryApiServer,
-        store: ObjectStore,
+        bucket: Bucket,
         clock: VirtualClock,
         spawner: SeededSpawner,
         directory: Path,
         *,
         total_steps: int,
+        seed: int = 3,
     ) -> None:
-        self.server, self.store, self.clock, self.spawner = server, store, clock, spawner
-        self.random = SeededRandom(3)
+        self.server, self.bucket, self.clock, self.spawner = server, bucket, clock, spawner
+        self.random = SeededRandom(seed)
         self.directory = directory
         self.total_steps = total_steps
+        self.fuse = Fuse()
+        self.bucket_faults = BucketFaults()
         self.nodes = ["n1", "n2", "n3"]
+        self.cut: set[str] = set()
         self.machines: dict[str, Machine] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
-        self.hears: Callable[[Report], bool] | None = None
+        # Whether trainers tell their steps to the sidecar, and at which step those of an attempt stand still.
+        self.talks = False
         self.stalls_at: dict[int, int] = {}
-        self.observers: list[Callable[[list[Document]], None]] = []
+        self.killed: list[Killed] = []
+        self.failures: list[tuple[str, BaseException]] = []
+        self._processes: list[Process] = []
+        self._seed = seed
+        self._news = asyncio.Event()
+        self._dying: set[str] = set()
+        server.store.listeners.append(self._saw)
 
     def stamp(self) -> str:
         return self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -199,34 +67,77 @@ class Kubelet:
     def place(self, pod: Document) -> str:
         """Spread the hosts of a gang over the nodes that are left."""
         host = int(pod["metadata"]["labels"][names.HOST])
-        return self.nodes[host % len(self.nodes)]
+        free = [node for node in self.nodes if node not in self.cut]
+        return free[host % len(free)]
+
+    def process(self, name: str) -> Process:
+        """Begin a process in a container."""
+        self._processes = [process for process in self._processes if process.alive or self._blame(process)]
+        made = Process(name, self._seed * 1000 + len(self.machines), self.spawner)
+        self._processes.append(made)
+        return made
+
+    def died_of(self) -> list[tuple[str, BaseException]]:
+        """Return what tasks inside of processes died of."""
+        for process in self._processes:
+            self._blame(process)
+        return self.failures
+
+    def _blame(self, process: Process) -> bool:
+        # The parent of a task that only stopped early, or that met trouble of the bucket, deals with it.
+        meant = (Postponed, StoreError)
+        self.failures += [item for item in process.spawner.failures if not isinstance(item[1], meant)]
+        process.spawner.failures = []
+        return False
+
+    def _saw(self, change: Change) -> None:
+        if change.info.plural == "pods":
+            self._news.set()
 
     async def run(self) -> None:
         while True:
+            await self._news.wait()
+            await self.clock.sleep(LOOK_S)
+            self._news.clear()
             pods = self.server.all("pods")
-            for observer in self.observers:
-                observer(pods)
             for pod in pods:
                 self._look(pod)
             present = {pod["metadata"]["uid"] for pod in pods}
             for uid in set(self.machines) - present:
-                await self._stop(uid)
-            await self.clock.sleep(0.2)
+                if self.machines[uid].node not in self.cut:
+                    await self._stop(uid)
 
     def _look(self, pod: Document) -> None:
         uid = pod["metadata"]["uid"]
         if uid not in self.machines:
             machine = self.machines[uid] = Machine(self, pod)
-            self.tasks[uid] = self.spawner.spawn(machine.live(), name=f"pod-{machine.name}")
-        elif pod["metadata"].get("deletionTimestamp") and self.machines[uid].node in self.nodes:
-            machine = self.machines[uid]
-            if self.tasks[uid].done() or machine.containers[names.TRAINER].state.get("waiting"):
-                self.server.remove("pods", machine.namespace, machine.name)
-            else:
-                machine.finish(143)
+            self.tasks[uid] = self.spawner.spawn(self._live(machine), name=f"pod-{machine.name}")
+        machine = self.machines[uid]
+        asked = pod["metadata"].get("deletionTimestamp")
+        if not asked or machine.gone or machine.node in self.cut:
+            return
+        if self.tasks[uid].done():
+            self.server.remove("pods", machine.namespace, machine.name)
+        elif uid not in self._dying:
+            self._dying.add(uid)
+            machine.delete()
+            grace = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
+            self.spawner.spawn(self._end_grace(uid, grace), name=f"grace-{machine.name}")
+
+    async def _live(self, machine: Machine) -> None:
+        await machine.live()
+        self._news.set()
+
+    async def _end_grace(self, uid: str, seconds: float) -> None:
+        """SIGKILL for what still runs when the grace period is over."""
+        await self.clock.sleep(seconds)
+        if (task := self.tasks.get(uid)) is not None and not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            self._news.set()
 
     async def _stop(self, uid: str) -> None:
-        self.machines[uid].gone = True
+        self.machines[uid].power_off()
         task = self.tasks[uid]
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -242,6 +153,21 @@ class Kubelet:
         self.nodes.remove(node)
         for uid, machine in self.machines.items():
             if machine.node == node:
-                machine.gone = True
+                machine.power_off()
                 self.tasks[uid].cancel()
         self.server.remove("nodes", "", node)
+
+    def cut_off(self, node: str) -> None:
+        """Cut a node from the API server. Its containers go on, and so do their calls to the bucket."""
+        self.cut.add(node)
+        condition = {"type": "Ready", "status": "Unknown", "lastTransitionTime": self.stamp()}
+        self.server.merge("nodes", "", node, {"status": {"conditions": [condition]}}, status=True)
+
+    def reconnect(self, node: str) -> None:
+        self.cut.discard(node)
+        condition = {"type": "Ready", "status": "True", "lastTransitionTime": self.stamp()}
+        self.server.merge("nodes", "", node, {"status": {"conditions": [condition]}}, status=True)
+        for machine in self.machines.values():
+            if machine.node == node:
+                machine.tell_again()
+        self._news.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -181,3 +182,39 @@ async def test_a_restarted_slot_never_commits_what_is_being_deleted(tmp_path: Pa
         ("delete", layout.commit(1, 100)),
     ]
     assert kept(gang) == [(1, 200), (1, 300)]
+
+
+async def test_a_commit_that_comes_after_its_step_was_deleted_is_withdrawn(tmp_path: Path) -> None:
+    """A slot that is two steps ahead stalls between its look and its commit; others commit, and retention works."""
+    gang = Gang(tmp_path, parts=2)
+    await committed(gang, 1, keep_last=2)
+    steps, name = (100, 200, 300), layout.commit(1, 100)
+    for step in steps:
+        gang.save(step, "0-1")
+        await gang.run(gang.keepers["0-1"].tick())
+    await gang.run(gang.clock.sleep(60))
+    stalled, go_on = asyncio.Event(), asyncio.Event()
+
+    async def stall(verb: str, where: str) -> None:
+        if (verb, where) == ("put", name):
+            stalled.set()
+            await go_on.wait()
+
+    async def wait_for_the_other(verb: str, where: str) -> None:
+        if (verb, where) == ("put", name):
+            gang.stores["0-0"].faults = Hook()
+            gang.spawner.spawn(gang.keepers["0-1"].tick(), name="stalled")
+            await stalled.wait()
+
+    gang.stores["0-1"].faults = Hook(on_before=stall)
+    gang.stores["0-0"].faults = Hook(on_before=wait_for_the_other)
+    for step in steps:
+        gang.save(step, "0-0")
+        await gang.run(gang.keepers["0-0"].tick())
+    assert kept(gang) == [(1, 200), (1, 300)]
+    go_on.set()
+    await gang.settle()
+    assert kept(gang) == [(1, 200), (1, 300)]
+    assert [commit.step for commit in gang.keepers["0-1"].state.commits] == [300]
+    assert gang.keepers["0-1"].state.damages == ()
+    assert gang.keepers["0-1"].state.committed == 300

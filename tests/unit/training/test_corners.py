@@ -46,7 +46,7 @@ def test_a_suspended_job_does_not_succeed_by_being_stopped() -> None:
     row = {"attempt": 1, "startedAt": b.stamp(b.NOW), "endedAt": b.stamp(b.NOW), "cause": "Suspended"}
     suspending = b.job(b.attempt_status(attempts=[row]), suspend=True)
     result = plan(b.observed(suspending, b.succeeded(0, WORDS), b.succeeded(1, WORDS)), b.NOW)
-    assert b.wanted(result.status)["phase"] != "Succeeded"
+    assert b.wanted(result.write_ahead)["phase"] != "Succeeded"
 
 
 @pytest.mark.parametrize("odd", [Progress(step=5, total=-1), Progress(step=-1), Progress(step=2**60)])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from holdfast.api import labels as names
+from holdfast.api.wire import Commit
 from holdfast.planning.observed import CustomObject
 from holdfast.planning.plan import PODS, Delete
 from holdfast.training.plan import plan
@@ -27,7 +28,7 @@ def test_a_suspend_is_written_down_before_anything_is_stopped() -> None:
     assert not result.actions
 
 
-def test_a_suspend_drains_first_and_deletes_what_has_acknowledged() -> None:
+def test_a_suspend_drains_first_and_deletes_when_all_have_acknowledged() -> None:
     pods = (b.running(0), b.running(1))
     ask = plan(
         b.observed(b.job(suspending(), suspend=True), *pods, reports=(b.report(pods[0]), b.report(pods[1]))), b.NOW
@@ -37,8 +38,24 @@ def test_a_suspend_drains_first_and_deletes_what_has_acknowledged() -> None:
     assert order.kind == "Drain"
     told = (b.report(pods[0], acknowledged=(order.id,), phase="Flushed"), b.report(pods[1]))
     result = plan(b.observed(b.job(suspending(), suspend=True), *pods, reports=told), b.NOW)
-    assert result.actions == (Delete(PODS, "team", "digits-0-0-1", "pod-0-1-1", 30),)
+    assert result.actions == (), "a worker that goes would break the checkpoint that its peer still writes"
     assert list(result.commands) == ["pod-1-1-1"]
+    both = tuple(b.report(pod, acknowledged=(order.id,), phase="Flushed") for pod in pods)
+    done = plan(b.observed(b.job(suspending(), suspend=True), *pods, reports=both), b.NOW)
+    assert done.actions == (
+        Delete(PODS, "team", "digits-0-0-1", "pod-0-1-1", 30),
+        Delete(PODS, "team", "digits-0-1-1", "pod-1-1-1", 30),
+    )
+
+
+def test_what_the_reports_tell_is_written_before_the_pods_that_told_it_are_deleted() -> None:
+    pods = (b.running(0), b.running(1))
+    order = "drain-1-" + str(int(b.NOW.timestamp()))
+    commit = Commit(run=1, step=300, committed_at=b.stamp(b.NOW), object="gs://bucket/commit")
+    told = tuple(b.report(pod, acknowledged=(order,), phase="Flushed", commits=(commit,)) for pod in pods)
+    result = plan(b.observed(b.job(suspending(), suspend=True), *pods, reports=told), b.NOW)
+    assert len(result.actions) == 2
+    assert b.wanted(result.write_ahead)["checkpoint"]["latest"]["step"] == 300
 
 
 @pytest.mark.parametrize("silent_s", [None, 71])
@@ -126,3 +143,17 @@ def test_an_ended_pod_whose_node_is_gone_is_removed_by_force() -> None:
 
 def test_an_absent_job_creates_nothing() -> None:
     assert not plan(b.observed(None), b.NOW).actions
+
+
+def test_a_sidecar_that_is_being_started_again_is_drained_like_any_other() -> None:
+    waiting = {"reason": "CrashLoopBackOff"}
+    statuses: dict[str, Any] = {
+        "initContainerStatuses": [b.container(names.SIDECAR_CONTAINER, waiting=waiting)],
+        "containerStatuses": [b.container("trainer", running={"startedAt": b.stamp(b.NOW)})],
+    }
+    one = b.pod(0, phase="Running", **statuses)
+    result = plan(b.observed(b.job(suspending(), suspend=True), one, reports=(b.report(one),)), b.NOW)
+    assert not result.actions, "what its trainer has just written is not sent yet"
+    assert [order.kind for order in result.commands["pod-0-1-1"]] == ["Drain"]
+    silent = (b.report(one, at=b.NOW - timedelta(seconds=71)),)
+    assert plan(b.observed(b.job(suspending(), suspend=True), one, reports=silent), b.NOW).actions
