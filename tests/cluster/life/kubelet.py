@@ -68,13 +68,26 @@ class Machine:
         self.namespace, self.name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         self.uid = pod["metadata"]["uid"]
         self.node = kubelet.place(pod)
-        self.volume = kubelet.directory / self.uid
-        self.volume.mkdir(parents=True)
+        self.volume = self._mounted(pod)
+        self.volume.mkdir(parents=True, exist_ok=True)
         self.config = self._config(pod)
         self.containers = {n: Container(n) for n in (names.RESTORE_CONTAINER, names.SIDECAR_CONTAINER, names.TRAINER)}
         self.exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.gone = False
         self.step = 0
+
+    def _mounted(self, pod: Document) -> Path:
+        """Return what the pod sees as its volume: a directory of its own, or of its claim, which must be there."""
+        root: Path = self.kubelet.directory
+        volume = next(item for item in pod["spec"]["volumes"] if item["name"] == names.VOLUME)
+        if "persistentVolumeClaim" not in volume:
+            return root / str(self.uid)
+        claim = volume["persistentVolumeClaim"]["claimName"]
+        found = self.kubelet.server.find("persistentvolumeclaims", self.namespace, claim)
+        assert found is not None, f"{self.name} was made before its claim {claim}"
+        mounts = pod["spec"]["initContainers"][0]["volumeMounts"]
+        path = next(item.get("subPath", "") for item in mounts if item["name"] == names.VOLUME)
+        return root / str(found["metadata"]["uid"]) / str(path)
 
     def _config(self, pod: Document) -> SidecarConfig:
         env = pod["spec"]["initContainers"][0]["env"]
@@ -135,13 +148,21 @@ class Machine:
             ears.heard_progress(Progress(step=step, total=self.kubelet.total_steps))
             if step == self.kubelet.stalls_at.get(self.config.attempt):
                 await asyncio.Event().wait()
-            if self.step % self.config.every_steps == 0:
-                target = directory / str(self.step)
-                shutil.rmtree(target, ignore_errors=True)
-                target.mkdir()
-                (target / "counter").write_text(json.dumps({"step": self.step, "slot": self.config.slot}))
-                (target / ".holdfast-complete").touch()
+            writes = self.config.layout == "PerHost" or self.config.slot == "0-0"
+            if writes and self.step % self.config.every_steps == 0:
+                try:
+                    self._save(directory / str(self.step))
+                except FileNotFoundError:
+                    # A survivor of an older attempt, whose directory on the claim was cleared.
+                    assert self.gone
+                    return
         self.finish(0)
+
+    def _save(self, target: Path) -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        (target / "counter").write_text(json.dumps({"step": self.step, "slot": self.config.slot}))
+        (target / ".holdfast-complete").touch()
 
     def finish(self, code: int) -> None:
         """End the trainer; peers of a broken gang fail a moment later."""
