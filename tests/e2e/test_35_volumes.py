@@ -94,7 +94,15 @@ def test_storage_class_that_does_not_exist(runs: Runs) -> None:
 
 def test_shared_claim_of_two_workers(lab: Lab, runs: Runs) -> None:
     """The claim comes later than the job. Worker 0 writes for both; worker 1 is killed."""
+    # Otherwise the scheduler may put both workers where the claim's volume was made.
+    apart = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"holdfast.dev/job-name": "shared"}},
+    }
     change = _volume(sharedClaim={"claimName": "models"})
+    change["template"] = {"spec": {"topologySpreadConstraints": [apart]}}
     run = runs.plain("shared", change, workers=2, STEPS=60, STEP_SECONDS=0.3, WRITER="0-0")
     status = run.reason("ClaimNotFound", within_s=30)
     assert (status["phase"], run.job.condition("Accepted")["status"]) == ("Pending", "False")
