@@ -229,7 +229,7 @@ async def test_a_planner_that_raises_hurts_only_its_own_object(house: House) -> 
 async def test_a_watch_that_shows_nothing_delays_but_doubles_nothing(house: House) -> None:
     """An expectation that is never met expires; what then looks missing is found to exist; the watch is renewed."""
     await house.start()
-    await run_until(house.clock, lambda: len(house.server.watches) == 5, limit_s=5)
+    await run_until(house.clock, lambda: len(house.server.watches) == 7, limit_s=5)
     for watch in house.server.watches:
         watch.silent = watch._target.info.plural == "pods"
     house.job()

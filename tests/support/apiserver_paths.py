@@ -45,6 +45,7 @@ RESOURCES = (
     ResourceInfo("", "v1", "nodes", "Node", namespaced=False, status=True),
     ResourceInfo("", "v1", "secrets", "Secret"),
     ResourceInfo("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", status=True),
+    ResourceInfo("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False),
     ResourceInfo("events.k8s.io", "v1", "events", "Event"),
     ResourceInfo("coordination.k8s.io", "v1", "leases", "Lease", conditional=True),
     ResourceInfo(

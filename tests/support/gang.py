@@ -39,7 +39,10 @@ def order(policy: Any, step: int | None = None, digest: str = "") -> RestoreOrde
 
 
 class Gang:
-    """The pods of one attempt after another. `parts` slots, each with a volume of its own."""
+    """The pods of one attempt after another: `parts` slots, each with a volume of its own.
+
+    With `fields["layout"] = "Shared"` there is one volume for all of them, and one part a commit.
+    """
 
     def __init__(self, root: Path, parts: int = 2, *, seed: int = 1, bucket: Bucket | None = None) -> None:
         self.root = root
@@ -62,9 +65,13 @@ class Gang:
 
     def begin(self, attempt: int, *, fresh_volumes: bool = True, **fields: Any) -> None:
         """Make the pods of an attempt: configurations, and volumes that are empty unless they follow the slot."""
+        wanted = self.fields | fields
+        shared = wanted.get("layout") == "Shared"
         for slot in self.slots:
-            self.configs[slot] = config(slot, attempt, self.parts, **(self.fields | fields))
-            if fresh_volumes or slot not in self.volumes:
+            self.configs[slot] = config(slot, attempt, 1 if shared else self.parts, **wanted)
+            if shared and slot != self.slots[0]:
+                self.volumes[slot] = self.volumes[self.slots[0]]
+            elif fresh_volumes or slot not in self.volumes:
                 self.volumes[slot] = self.root / f"volume-{next(self._volumes)}"
                 self.volumes[slot].mkdir(parents=True)
         self.keepers.clear()

@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from holdfast.api.model import ApiModel, Rule, immutable, rules
-from holdfast.api.scalars import INT32_MAX, AbsolutePath, Destination, Duration, Quantity, Step
+from holdfast.api.scalars import INT32_MAX, AbsolutePath, Destination, Duration, Step
+from holdfast.api.volume import CheckpointVolume, DiskVolume
 from holdfast.api.wire import RUN_DIRECTORY
 
 
@@ -26,25 +27,6 @@ class RestorePolicy(StrEnum):
     LATEST = "Latest"
     STEP = "Step"
     NONE = "None"
-
-
-class DiskVolume(ApiModel):
-    """A directory on the node's disk that lives as long as the pod."""
-
-    size_limit: Quantity | None = None
-    """The most that the volume may hold, such as 20Gi; beyond it the kubelet evicts the pod. Leave room for the
-    checkpoints that the trainer keeps and one more."""
-
-
-class CheckpointVolume(ApiModel):
-    """The volume that the trainer writes its checkpoints to: one kind is set."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(Rule("has(self.disk)", "set the kind of volume: disk, which may be empty (disk: {})"))
-    )
-
-    disk: DiskVolume | None = None
-    """A directory on the node's disk that lives as long as the pod; the bucket keeps what was committed."""
 
 
 class Cadence(ApiModel):

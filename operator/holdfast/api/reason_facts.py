@@ -36,6 +36,44 @@ FACTS: Final[dict[Reason, Facts]] = {
         "A dry run of the first pod was refused by the API server.",
         "Correct the template in a new TrainingJob.",
     ),
+    Reason.MEMORY_LIMIT_TOO_LOW: Facts(
+        Sort.REFUSED,
+        "The trainer's memory limit leaves no room beside its checkpoint volume in memory.",
+        "Raise resources.limits.memory, or lower volume.memory.sizeLimit, in a new TrainingJob.",
+    ),
+    Reason.CLAIM_UNSUITABLE: Facts(
+        Sort.WAITING,
+        "The claim of volume.sharedClaim cannot be written to by all workers.",
+        "Name a ReadWriteMany claim in a new TrainingJob, or make the claim anew.",
+    ),
+    Reason.CLAIM_NOT_FOUND: Facts(
+        Sort.WAITING,
+        "The claim of volume.sharedClaim, or one that the template mounts, does not exist or is being deleted.",
+        "Create the claim in the job's namespace.",
+    ),
+    Reason.CLAIM_PENDING: Facts(
+        Sort.WAITING,
+        "A claim of the checkpoint volume, or one that the template mounts, has no volume yet.",
+        "Look at the claim and its storage class if it lasts.",
+    ),
+    Reason.CLAIM_LOST: Facts(
+        Sort.WAITING,
+        "The volume behind a claim was deleted.",
+        "Delete the claim. Holdfast makes a worker's own anew; any other has to be created again.",
+    ),
+    Reason.CLAIM_TERMINATING: Facts(
+        Sort.WAITING, "A worker's claim is being deleted; a new one is made once it is gone.", "Wait."
+    ),
+    Reason.STORAGE_CLASS_NOT_FOUND: Facts(
+        Sort.WAITING,
+        "A claim names a storage class that does not exist, or none while the cluster has no default.",
+        "Create the storage class, or name another one in a new TrainingJob.",
+    ),
+    Reason.VOLUME_OUT_OF_REACH: Facts(
+        Sort.WAITING,
+        "A worker's volume can be used only where no node has room or is left.",
+        "Bring the node back or, if it is lost, delete the claim.",
+    ),
     Reason.AWAITING_PODS: Facts(Sort.WAITING, "Pods are being created and started."),
     Reason.PREVIOUS_JOB_TERMINATING: Facts(
         Sort.WAITING,
@@ -80,21 +118,6 @@ FACTS: Final[dict[Reason, Facts]] = {
         Sort.WAITING,
         "A LimitRange of the namespace forbids the resources of a pod.",
         "Change the LimitRange, or the resources in the template of a new TrainingJob.",
-    ),
-    Reason.CLAIM_NOT_FOUND: Facts(
-        Sort.WAITING,
-        "A volume claim that the template mounts does not exist, or is being deleted.",
-        "Create the claim.",
-    ),
-    Reason.CLAIM_PENDING: Facts(
-        Sort.WAITING,
-        "A volume claim that the template mounts has no volume yet.",
-        "Look at the claim and its storage class.",
-    ),
-    Reason.CLAIM_LOST: Facts(
-        Sort.WAITING,
-        "The volume of a claim that the template mounts was deleted.",
-        "Delete the claim and create it anew.",
     ),
     Reason.CREATE_REFUSED: Facts(
         Sort.WAITING, "The API server refuses to create a pod or the Service.", "Do what its message asks for."

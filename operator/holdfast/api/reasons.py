@@ -17,6 +17,8 @@ class Reason(StrEnum):
     SPEC_UNREADABLE = "SpecUnreadable"
     TEMPLATE_REFUSED = "TemplateRefused"
     DRY_RUN_UNANSWERED = "DryRunUnanswered"
+    MEMORY_LIMIT_TOO_LOW = "MemoryLimitTooLow"
+    CLAIM_UNSUITABLE = "ClaimUnsuitable"
 
     # Waiting for pods
     AWAITING_PODS = "AwaitingPods"
@@ -30,12 +32,17 @@ class Reason(StrEnum):
     POD_SECURITY_REFUSED = "PodSecurityRefused"
     SERVICE_ACCOUNT_MISSING = "ServiceAccountMissing"
     LIMIT_RANGE_EXCEEDED = "LimitRangeExceeded"
-    CLAIM_NOT_FOUND = "ClaimNotFound"
-    CLAIM_PENDING = "ClaimPending"
-    CLAIM_LOST = "ClaimLost"
     CREATE_REFUSED = "CreateRefused"
     BACKING_OFF = "BackingOff"
     NODE_UNREACHABLE = "NodeUnreachable"
+
+    # Waiting for claims: of the checkpoint volume, or that the template mounts
+    CLAIM_NOT_FOUND = "ClaimNotFound"
+    CLAIM_PENDING = "ClaimPending"
+    CLAIM_LOST = "ClaimLost"
+    CLAIM_TERMINATING = "ClaimTerminating"
+    STORAGE_CLASS_NOT_FOUND = "StorageClassNotFound"
+    VOLUME_OUT_OF_REACH = "VolumeOutOfReach"
 
     # Waiting for the restore step, and the bucket
     RESTORING = "Restoring"

@@ -91,6 +91,12 @@ SPEC_RULES: Final = (
         f"{RUN_DIRECTORY}, where Holdfast mounts its volumes: remove the mount or change checkpoint.directory",
     ),
     Rule(
+        "!has(self.checkpoint) || !has(self.checkpoint.volume.memory) || "
+        + _trainer("has(c.resources) && has(c.resources.limits) && 'memory' in c.resources.limits"),
+        "checkpoint.volume.memory needs a memory limit of the trainer, greater than the volume's sizeLimit: set "
+        "resources.limits.memory",
+    ),
+    Rule(
         f"!has(self.checkpoint) || {_trainer(f'!{_NON_ROOT} || {_USER} > 0')}",
         "runAsNonRoot needs the user's number, since the sidecar must run as the same user: set "
         "securityContext.runAsUser to one greater than 0",

@@ -1,7 +1,7 @@
 """One pass: observe, plan, carry out, and remember what the next pass must know.
 
-What is remembered between passes (refusals, the answer to a dry run, since when an object waits for the same thing) is
-kept in memory only: after a restart the plans ask or wait anew, and come to the same end.
+What is remembered between passes (refusals, the answers to a dry run and a read, since when an object waits for the
+same thing) is kept in memory only: after a restart the plans ask or wait anew, and come to the same end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from holdfast.app.watched import Watched
 from holdfast.cluster.apply import Applier, ApplyResult
 from holdfast.cluster.events import Owner
 from holdfast.cluster.objects import Key
-from holdfast.planning.observed import DryRunResult, Observed, Received, Refusal, Settings
+from holdfast.planning.observed import DryRunResult, Observed, ReadClaim, Received, Refusal, Settings
 from holdfast.planning.plan import PODS, Create, Plan
 from holdfast.reports.commands import CommandBoard
 from holdfast.reports.inbox import Inbox
@@ -37,6 +37,7 @@ class Memory:
 
     refusals: tuple[Refusal, ...] = ()
     dry_run: DryRunResult | None = None
+    read_claim: ReadClaim | None = None
     waiting: tuple[str, datetime] | None = None
     refreshed_at: datetime | None = None
     commanded: frozenset[str] = field(default_factory=frozenset)
@@ -113,7 +114,7 @@ class Reconciler:
         self._command(plan, memory)
         result = await self._applier.apply(plan, owner)
         self._remember(plan, result, memory)
-        again = result.dry_run is not None
+        again = result.dry_run is not None or result.read_claim is not None
         retry = result.conflict or bool(result.failures) or bool(result.refusals)
         alarms = [] if plan.requeue_after_s is None else [plan.requeue_after_s]
         if unseen & observed.nodes.keys():
@@ -170,6 +171,9 @@ class Reconciler:
             service=services[0] if services else None,
             nodes=watched.node_objects,
             reports=reports,
+            claims=tuple(watched.claims_of(registration, key)),
+            storage_classes=watched.classes,
+            read_claim=memory.read_claim,
             dry_run=memory.dry_run,
             waiting=memory.waiting,
             refreshed_at=memory.refreshed_at,
@@ -206,6 +210,8 @@ class Reconciler:
             memory.refusals = tuple(result.refusals)
         if result.dry_run is not None:
             memory.dry_run = result.dry_run
+        if result.read_claim is not None:
+            memory.read_claim = result.read_claim
         writes = (plan.write_ahead, plan.status)
         if result.complete and any(write is not None and write.wanted != write.observed for write in writes):
             memory.refreshed_at = self._clock.now()

@@ -1,6 +1,7 @@
 """The watched part of the cluster: one cache and one reflector a resource, and what each change wakes.
 
-Our own objects by kind, the pods and Services that carry our label, all nodes, and who else holds chips.
+Our own objects by kind, the pods, Services and claims that carry our label, all nodes, who else holds chips, and all
+storage classes.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from holdfast.cluster.cache import Cache
 from holdfast.cluster.expectations import Expectations
 from holdfast.cluster.objects import Identity, Key, Kind
 from holdfast.cluster.reflector import Reflector, Selection, WatchSettings
-from holdfast.planning.observed import CustomObject, Metadata, Node, Pod, Service
-from holdfast.planning.plan import NODES, PODS, SERVICES, Resource
+from holdfast.planning.observed import Claim, CustomObject, Metadata, Node, Pod, Service, StorageClass
+from holdfast.planning.plan import CLAIMS, NODES, PODS, SERVICES, STORAGE_CLASSES, Resource
 from holdfast.seams import ApiTransport, Clock, Random, Spawner
 
 T = TypeVar("T")
+Child = TypeVar("Child", Service, Claim)
 
 _MANAGED = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
 _BY_JOB, _BY_NODE, _BY_UID = "job", "node", "uid"
@@ -77,6 +79,8 @@ class Watched:
         self.services: Cache[Service] = self._watch(
             Kind(SERVICES, Service, identify), _MANAGED, {_BY_JOB: self._owner_names}
         )
+        self.claims: Cache[Claim] = self._watch(Kind(CLAIMS, Claim, identify), _MANAGED, {_BY_JOB: self._owner_names})
+        self.storage_classes: Cache[StorageClass] = self._watch(Kind(STORAGE_CLASSES, StorageClass, identify))
         self.pools = PoolOccupancy(self.nodes)
         self.strangers = Strangers(transport, clock, random, self.pools, lambda: wake(None, None), settings)
         self.expectations = Expectations(clock, self.look_up, self.caches)
@@ -102,6 +106,11 @@ class Watched:
         """Return every node by name; the view is live and cannot be written."""
         return MappingProxyType(self._node_objects)
 
+    @property
+    def classes(self) -> dict[str, StorageClass]:
+        """Return every storage class by name."""
+        return {item.metadata.name: item for item in self.storage_classes.values()}
+
     def pods_of(self, registration: Registration, key: Key) -> list[Pod]:
         """Return the pods labelled with the object's namespace and name, whoever controls them."""
         return self.pods.by_index(_BY_JOB, _place(registration.resource, key))
@@ -110,12 +119,16 @@ class Watched:
         """Return the Services labelled with the object's namespace and name."""
         return self.services.by_index(_BY_JOB, _place(registration.resource, key))
 
+    def claims_of(self, registration: Registration, key: Key) -> list[Claim]:
+        """Return the claims labelled with the object's namespace and name, whoever controls them."""
+        return self.claims.by_index(_BY_JOB, _place(registration.resource, key))
+
     def pod_by_uid(self, uid: str) -> Pod | None:
         """Return the pod with this UID, None where the cache holds none."""
         found = self.pods.by_index(_BY_UID, uid)
         return found[0] if found else None
 
-    def owners_of(self, item: Pod | Service) -> Iterator[tuple[Registration, Key]]:
+    def owners_of(self, item: Pod | Service | Claim) -> Iterator[tuple[Registration, Key]]:
         """Yield the objects that a child is labelled as belonging to."""
         for registration in self.registrations.values():
             if name := item.metadata.labels.get(registration.name_label):
@@ -150,7 +163,9 @@ class Watched:
         for resource, cache in self.objects.items():
             cache.listen(self._object_listener(resource))
         self.pods.listen(self._on_pod)
-        self.services.listen(self._on_service)
+        self.services.listen(self._child_listener(SERVICES))
+        self.claims.listen(self._child_listener(CLAIMS))
+        self.storage_classes.listen(lambda old, new: self._wake(None, None))
         self.nodes.listen(self._on_node)
         for resource, reflector in self.reflectors.items():
             reflector.on_relist(self._relist_listener(resource))
@@ -167,7 +182,7 @@ class Watched:
 
         return changed
 
-    def _saw_child(self, resource: Resource, child: Pod | Service, *, gone: bool) -> None:
+    def _saw_child(self, resource: Resource, child: Pod | Service | Claim, *, gone: bool) -> None:
         """Tell the owner's expectations, and those of the object that took over the name of a former owner."""
         owners = {child.metadata.controller_uid}
         for registration, key in self.owners_of(child):
@@ -187,13 +202,16 @@ class Watched:
         if new is None:
             self._wake(None, None)
 
-    def _on_service(self, old: Service | None, new: Service | None) -> None:
-        service = new or old
-        if service is None:
-            return
-        self._saw_child(SERVICES, service, gone=new is None)
-        for registration, key in self.owners_of(service):
-            self._wake(registration.resource, key)
+    def _child_listener(self, resource: Resource) -> Callable[[Child | None, Child | None], None]:
+        def changed(old: Child | None, new: Child | None) -> None:
+            child = new or old
+            if child is None:
+                return
+            self._saw_child(resource, child, gone=new is None)
+            for registration, key in self.owners_of(child):
+                self._wake(registration.resource, key)
+
+        return changed
 
     def _on_node(self, old: Node | None, new: Node | None) -> None:
         node = new or old
@@ -211,7 +229,7 @@ class Watched:
                 self._wake(registration.resource, key)
         self._wake(None, None)
 
-    def _owner_names(self, item: Pod | Service) -> Iterator[str]:
+    def _owner_names(self, item: Pod | Service | Claim) -> Iterator[str]:
         for registration, key in self.owners_of(item):
             yield _place(registration.resource, key)
 

@@ -97,6 +97,7 @@ class Keeper:
             pending_bytes=max(0, self._backlog.bytes - self._sent),
             waiting_for=f"the other slots' parts of step {waiting}" if waiting is not None else "",
             superseded_by=self._fenced.run if self._fenced else None,
+            takes_part=takes_part(self._config),
         )
 
     async def declare(self, step: int, path: str) -> None:

@@ -56,8 +56,8 @@ class Preparer:
                 Outcome(
                     kind="RestoreRefused",
                     message=f"step {ref.step} was committed by {len(commit.parts)} slots and this job has "
-                    f"{self._config.parts}: go back to the old number of workers, or set restore.policy to None to "
-                    "start from nothing",
+                    f"{self._config.parts}: go back to the old number of workers and kind of volume (a shared claim "
+                    "makes one part), or set restore.policy to None to start from nothing",
                     step=ref.step,
                 )
             )
@@ -66,6 +66,8 @@ class Preparer:
         self._expect(part.bytes)
         target = self._target(ref)
         await self._spawner.blocking(lambda: self._reuse(part, target))
+        # What older attempts held for their uploads may be what fills the volume.
+        await self._spawner.blocking(self._volume.forget_older_states)
         await self._downloader.fetch(part, target)
         return Prepared(commit, part)
 
@@ -92,8 +94,9 @@ class Preparer:
         if target.exists():
             open_directories(target)
             return
-        for data in (self._volume.data, *self._volume.older_data()):
-            local = data / part.directory
+        begun = [incoming / target.name for incoming in self._volume.older_incoming()]
+        saved = [data / part.directory for data in (self._volume.data, *self._volume.older_data())]
+        for local in (*begun, *saved):
             if local.is_dir() and not local.is_symlink():
                 open_directories(local)
                 # What belongs to another user may not be ours to move.

@@ -24,7 +24,7 @@ from holdfast.checkpoint.manifests import ManifestError, Plan, Verdict
 from holdfast.checkpoint.prepare import Prepared, Preparer
 from holdfast.checkpoint.state import EngineState
 from holdfast.checkpoint.store.retrying import ENDLESS, PatientStore, Retrier
-from holdfast.checkpoint.volume import RunState, Volume
+from holdfast.checkpoint.volume import RunState, Volume, VolumeOwner
 from holdfast.seams import Clock, ObjectStore, Random, Spawner
 
 T = TypeVar("T")
@@ -76,6 +76,8 @@ class RestoreStep:
         return msgspec.structs.replace(outcome, damages=self._state.damages)
 
     async def _run(self) -> Outcome:
+        if self._takes_part:
+            await self._take_volume()
         await self._on_volume(self._volume.prepare)
         known = await self._spawner.blocking(lambda: self._volume.load_run(self._config.job_uid))
         if known is not None and known.placed:
@@ -98,6 +100,14 @@ class RestoreStep:
             if await self._agreed(run, number, plan):
                 return await self._settle(await self._decided(run, number, plan, prepared), prepared)
             number, plan = number + 1, await self._plan(run, number + 1, plan)
+
+    async def _take_volume(self) -> None:
+        """Make the volume this job's. Raises `Refusal` where a newer job has it: its data is not ours to touch."""
+        mine = VolumeOwner(job_created=self._config.job_created, job_uid=self._config.job_uid)
+        other = await self._on_volume(lambda: self._volume.take_over(mine))
+        if other is not None:
+            message = f"the checkpoint volume belongs to the job with the UID {other.job_uid}, which was created later"
+            raise Refusal(msgspec.structs.replace(self._ended("PrefixTaken", message), seen_uid=other.job_uid))
 
     async def _local_steps(self) -> tuple[int, ...]:
         """Return the complete steps that older attempts left on this slot's volume."""
@@ -195,10 +205,12 @@ class RestoreStep:
         placed = msgspec.structs.replace(state, placed=True)
 
         def settle() -> None:
+            # Once more, since the first slot may have cleared the volume of a former job in the meantime.
+            self._volume.prepare()
             if prepared is not None:
                 self._preparer.place(prepared.part)
-            if state.run and self._takes_part:
-                self._volume.forget_older()
+            if state.run:
+                self._volume.forget_older(data=self._takes_part)
             self._volume.save_run(placed)
 
         await self._on_volume(settle)
@@ -244,6 +256,8 @@ class RestoreStep:
         while True:
             try:
                 return await call()
+            except PermissionError as error:
+                self._wait(f"the right to write to the volume: {error}. Set securityContext.fsGroup in the template")
             except OSError as error:
                 self._wait(f"the volume: {error}")
             await self._clock.sleep(_VOLUME_PAUSE_S)

@@ -11,7 +11,8 @@ class EngineState(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of a `wire.Report` that an engine knows; their meaning is described there.
 
     `last_complete` leaves out the restored step: it was committed before this attempt began. `superseded_by` is the
-    number of the newer run that has taken over, if any.
+    number of the newer run that has taken over, if any. `takes_part` is False for the slots that leave a shared volume
+    to the first one: they never upload or commit.
     """
 
     phase: Phase = "Starting"
@@ -28,3 +29,4 @@ class EngineState(msgspec.Struct, frozen=True, kw_only=True):
     pending_bytes: int = 0
     waiting_for: str = ""
     superseded_by: int | None = None
+    takes_part: bool = True

@@ -1,11 +1,17 @@
 """The job's volume as the data path sees it.
 
-    data/<attempt>/         the trainer's mount in that attempt, so that a survivor of an older one writes elsewhere
-    state/<slot>/run.json   what the restore step decided: the run, and the step that was restored
-    state/<slot>/incoming/  a restored step on its way into data/
-    state/<slot>/pins/      hard links that keep a complete step's files while they are uploaded
-    state/<slot>/journal/   what of a step is in the bucket already
-    state/<slot>/told.json  the steps that the trainer declared complete over the socket
+    data/<attempt>/           the trainer's mount in that attempt, so that a survivor of an older one writes elsewhere
+    state/owner.json          the job that all of this belongs to
+    former-<number>/          what a former job left, while it is being removed
+    state/<slot>/<attempt>/   the sidecar's own, for the same reason:
+        run.json              what the restore step decided: the run, and the step that was restored
+        incoming/             a restored step on its way into data/
+        pins/                 hard links that keep a complete step's files while they are uploaded
+        journal/              what of a step is in the bucket already
+        told.json             the steps that the trainer declared complete over the socket
+
+A volume may outlive its pod, and one that all hosts share may outlive its job. Nobody ever touches what belongs to a
+newer attempt or to a newer job.
 
 All calls here block and are short; larger trees are handed to the spawner by the callers.
 """
@@ -13,6 +19,9 @@ All calls here block and are short; larger trees are handed to the spawner by th
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
+import logging
 import os
 import shutil
 import stat
@@ -25,7 +34,23 @@ from holdfast.api.wire import Commit
 
 S = TypeVar("S", bound=msgspec.Struct)
 
+log = logging.getLogger(__name__)
+
 _REMOVE_ATTEMPTS: Final = 5
+_FORMER: Final = "former-"
+# What the file system answers where somebody goes on writing into a tree that is being removed.
+_STILL_USED: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.ESTALE)
+
+
+class VolumeOwner(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The job that a volume belongs to. Jobs are ordered by their time of creation, as in the bucket."""
+
+    job_created: str
+    job_uid: str
+
+    def newer_than(self, other: VolumeOwner) -> bool:
+        """Say whether this job takes over from the other one."""
+        return (self.job_created, self.job_uid) > (other.job_created, other.job_uid)
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -51,12 +76,32 @@ class Volume:
         self.root = root
         self.attempt = attempt
         self.data = root / "data" / str(attempt)
-        self.state = root / "state" / slot
+        self.states = root / "state" / slot
+        self.state = self.states / str(attempt)
         self.incoming = self.state / "incoming"
         self.pins = self.state / "pins"
         self.journal = self.state / "journal"
         self.told = self.state / "told.json"
         self._run_state = self.state / "run.json"
+        self._owner = root / "state" / "owner.json"
+
+    def take_over(self, mine: VolumeOwner) -> VolumeOwner | None:
+        """Make the volume this job's, rid of what a former one left there; return a newer job that has it, or None."""
+        owner = read_state(self._owner, VolumeOwner)
+        if owner == mine:
+            return None
+        if owner is not None and owner.newer_than(mine):
+            return owner
+        # Moved away before it is removed: a pod of the former job that still writes there holds nobody up.
+        aside = next(path for number in itertools.count(1) if not (path := self.root / f"{_FORMER}{number}").exists())
+        for name in ("data", "state"):
+            if (self.root / name).exists():
+                aside.mkdir(exist_ok=True)
+                (self.root / name).rename(aside / name)
+        write_file(self._owner, msgspec.json.encode(mine))
+        for path in self.root.glob(f"{_FORMER}*"):
+            _remove_unless_used(path)
+        return None
 
     def prepare(self) -> None:
         """Create the directories. The trainer's own is open to all where restore is root and cannot know its user."""
@@ -66,10 +111,12 @@ class Volume:
             self.data.chmod(0o777)
 
     def older_data(self) -> list[Path]:
-        """Return the data directories of other attempts, newest first."""
-        parent = self.root / "data"
-        others = [path for path in parent.iterdir() if path.name.isdigit() and path != self.data]
-        return sorted(others, key=lambda path: int(path.name), reverse=True)
+        """Return the data directories of older attempts, newest first."""
+        return _older(self.root / "data", self.attempt)
+
+    def older_incoming(self) -> list[Path]:
+        """Return where the restore steps of older attempts of this slot were fetching to, newest first."""
+        return [state / "incoming" for state in _older(self.states, self.attempt)]
 
     def load_run(self, job_uid: str) -> RunState | None:
         """Return what restore decided for this attempt of this job, or None where it did not get that far."""
@@ -80,11 +127,34 @@ class Volume:
         """Record what restore decided."""
         write_file(self._run_state, msgspec.json.encode(state))
 
-    def forget_older(self) -> None:
-        """Remove what older attempts left: their data, pins, journals and declarations."""
-        for path in [*self.older_data(), self.pins, self.journal, self.incoming]:
-            remove_tree(path)
-        self.told.unlink(missing_ok=True)
+    def forget_older(self, *, data: bool) -> None:
+        """Remove what this slot's older attempts left and, with `data`, what their trainers wrote.
+
+        Where one of them still writes there, the rest of it is left to the next attempt.
+        """
+        for path in [*(self.older_data() if data else ()), self.incoming]:
+            _remove_unless_used(path)
+        self.forget_older_states()
+
+    def forget_older_states(self) -> None:
+        """Remove what this slot's older attempts remembered. Their pins take room, and nobody will upload them."""
+        for path in _older(self.states, self.attempt):
+            _remove_unless_used(path)
+
+
+def _remove_unless_used(path: Path) -> None:
+    try:
+        remove_tree(path)
+    except OSError as error:
+        if error.errno not in _STILL_USED:
+            raise
+        log.warning("older_attempt_still_writes", extra={"path": str(path), "error": str(error)})
+
+
+def _older(parent: Path, attempt: int) -> list[Path]:
+    """Return the directories of the attempts before this one, newest first."""
+    numbered = [path for path in parent.iterdir() if path.name.isdigit() and int(path.name) < attempt]
+    return sorted(numbered, key=lambda path: int(path.name), reverse=True)
 
 
 def read_state(path: Path, kind: type[S]) -> S | None:

@@ -14,6 +14,7 @@ EVERY_STEPS = "HOLDFAST_EVERY_STEPS"
 ATTEMPT = "HOLDFAST_ATTEMPT"
 SOCKET = "HOLDFAST_SOCKET"
 SLOT = "HOLDFAST_SLOT"
+LAYOUT = "HOLDFAST_LAYOUT"
 
 DEFAULT_EVERY_STEPS = 100
 
@@ -70,6 +71,11 @@ def attempt() -> int:
 def slot() -> str:
     """Return the stable name of this worker (`<slice>-<host>`), `0-0` outside of Holdfast."""
     return os.environ.get(SLOT) or "0-0"
+
+
+def shared_directory() -> bool:
+    """Say whether all workers write to one checkpoint directory (`checkpoint.volume.sharedClaim`)."""
+    return os.environ.get(LAYOUT) == "Shared"
 
 
 def socket_path() -> str | None:

@@ -29,12 +29,16 @@ def manager(directory: str | os.PathLike[str] | None = None, *, max_to_keep: int
 
     Every call of `save` saves: the loop decides when. Saving goes on in the background. `max_to_keep` bounds the
     local directory only; what is kept in the bucket is the job's `checkpoint.retention`.
+
+    Raises `environment.EnvironmentInvalid` where all workers share one directory: there Orbax as it comes is right, and
+    a manager of this kind on every host would make them overwrite each other.
     """
     import jax
     import orbax.checkpoint as ocp
 
     root = Path(directory) if directory is not None else environment.checkpoint_directory()
     root = root.absolute()
+    require_own(root, jax.process_count())
     root.mkdir(parents=True, exist_ok=True)
     alone = ocp.options.MultiprocessingOptions(primary_host=None)
     arrays = ocp.type_handlers.ArrayHandler(primary_host=None, replica_id=None, use_replica_parallel=False)
@@ -50,6 +54,16 @@ def manager(directory: str | os.PathLike[str] | None = None, *, max_to_keep: int
         max_to_keep=max_to_keep,
     )
     return ocp.CheckpointManager(root, item_handlers={ITEM: handler}, options=options)
+
+
+def require_own(directory: Path, processes: int) -> None:
+    """Raise `environment.EnvironmentInvalid` where several processes would each manage the directory of all."""
+    everybodys = environment.checkpoint_directory().absolute()
+    if processes > 1 and environment.shared_directory() and directory == everybodys:
+        raise environment.EnvironmentInvalid(
+            f"all workers share {directory} (checkpoint.volume.sharedClaim): make an orbax.checkpoint.CheckpointManager"
+            " of it directly, without multiprocessing options"
+        )
 
 
 def save(manager: Any, step: int, state: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Carries out a plan in its order: write-ahead, dry run, actions, one status write, events.
+"""Carries out a plan in its order: write-ahead, dry run and reads, actions, one status write, events.
 
 First of all, what the plan takes for gone is asked for: a cache that is behind shows the same.
 The pass ends early where the plan proves to be made from an old view (a conflict). What the API server refuses is not
@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, cast
 
+import msgspec
+
 from holdfast.cluster.client import ApiClient, NameTaken, may_pass
 from holdfast.cluster.events import EventRecorder, Owner
 from holdfast.cluster.expectations import Expectations
 from holdfast.cluster.merge import merge_between, without_nulls
 from holdfast.cluster.parallel import batches, each
-from holdfast.planning.observed import DryRunResult, Refusal
-from holdfast.planning.plan import Absent, Action, Create, Delete, DryRun, Patch, Plan, StatusWrite
+from holdfast.planning.observed import Claim, DryRunResult, ReadClaim, Refusal
+from holdfast.planning.plan import Absent, Action, Create, Delete, DryRun, Patch, Plan, Read, StatusWrite
 from holdfast.seams import ApiError, Clock, Spawner
 
 WIDTH = 32
@@ -40,6 +42,7 @@ class ApplyResult:
     gone: bool = False
     refusals: list[Refusal] = field(default_factory=list)
     dry_run: DryRunResult | None = None
+    read_claim: ReadClaim | None = None
     failures: list[ApiError] = field(default_factory=list)
     creates: int = 0
     writes: int = 0
@@ -90,6 +93,8 @@ class Applier:
                 return result
         if plan.dry_run is not None:
             await self._ask(plan.dry_run, result)
+        if plan.read is not None:
+            await self._read(plan.read, result)
         for _, group in groupby(plan.actions, key=type):
             if not await self._carry_out(list(group), owner, result):
                 break
@@ -153,6 +158,22 @@ class Applier:
             if error.status != 409:
                 answer = DryRunResult(question.key, error.status, error.reason, error.message, self._clock.now())
         result.dry_run = answer
+
+    async def _read(self, question: Read, result: ApplyResult) -> None:
+        """Read a claim. One that does not look like a claim counts as one that nothing is known of."""
+        try:
+            document = await self._client.get(question.resource, question.namespace, question.name)
+        except ApiError as error:
+            result.failures.append(error)
+            return
+        claim = None
+        if document is not None:
+            try:
+                claim = msgspec.convert(document, Claim)
+            except msgspec.ValidationError as error:
+                result.failures.append(ApiError(0, "BadAnswer", f"{question.name} is no claim: {error}"))
+                return
+        result.read_claim = ReadClaim(question.name, claim, self._clock.now())
 
     async def _carry_out(self, group: Sequence[Action], owner: Owner, result: ApplyResult) -> bool:
         """Carry out actions of one type side by side. Return whether what follows in the plan may be begun."""

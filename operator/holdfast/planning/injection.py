@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -21,16 +21,31 @@ Fields = dict[str, Any]
 
 _ROOT_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
 _TOKEN_LIFETIME_S = 3600
+# What restore and sidecar may use at the most.
+MEMORY: Final = "512Mi"
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Where checkpoints are on their way to the bucket.
+
+    `source` is the pod's volume as the Pod API has it, `path` the directory of the job in it (all of it where empty),
+    `restore_memory` the memory limit of the restore step.
+    """
+
+    source: Mapping[str, Any]
+    path: str = ""
+    restore_memory: str = MEMORY
 
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """What one pod gets. `directory` is where the trainer sees its checkpoints; `size_limit` a quantity or None."""
+    """What one pod gets. `directory` is where the trainer sees its checkpoints."""
 
     config: wire.SidecarConfig
     directory: str
     settings: Settings
-    size_limit: str | None = None
+    storage: Storage
 
 
 def identity(pod_spec: Mapping[str, Any]) -> tuple[int | None, int | None]:
@@ -57,12 +72,17 @@ def inject(pod_spec: Fields, injection: Injection) -> None:
         "image": settings.sidecar_image,
         "imagePullPolicy": "IfNotPresent",
         "env": _environment(injection),
-        "volumeMounts": _own_mounts(settings),
+        "volumeMounts": _own_mounts(injection),
         "securityContext": _security_context(user, group),
-        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+        "resources": _resources(MEMORY),
         "terminationMessagePolicy": "File",
     }
-    restore = {"name": names.RESTORE_CONTAINER, "command": ["holdfast-sidecar", "restore"], **common}
+    restore = {
+        "name": names.RESTORE_CONTAINER,
+        "command": ["holdfast-sidecar", "restore"],
+        **common,
+        "resources": _resources(injection.storage.restore_memory),
+    }
     sidecar = {
         "name": names.SIDECAR_CONTAINER,
         "command": ["holdfast-sidecar", "run"],
@@ -79,6 +99,10 @@ def inject(pod_spec: Fields, injection: Injection) -> None:
     pod_spec["terminationGracePeriodSeconds"] = max(1, int(injection.config.flush_timeout_s))
 
 
+def _resources(memory: str) -> Fields:
+    return {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": memory}}
+
+
 def _environment(injection: Injection) -> list[Fields]:
     config = msgspec.json.encode(injection.config).decode()
     fixed: list[Fields] = [
@@ -92,21 +116,21 @@ def _environment(injection: Injection) -> list[Fields]:
     return fixed + [{"name": name, "value": value} for name, value in extra]
 
 
-def _own_mounts(settings: Settings) -> list[Fields]:
+def _own_mounts(injection: Injection) -> list[Fields]:
+    path = injection.storage.path
     mounts: list[Fields] = [
-        {"name": names.VOLUME, "mountPath": wire.VOLUME_ROOT},
+        {"name": names.VOLUME, "mountPath": wire.VOLUME_ROOT, **({"subPath": path} if path else {})},
         {"name": names.RUN_VOLUME, "mountPath": wire.RUN_DIRECTORY},
     ]
-    if settings.report_url:
+    if injection.settings.report_url:
         directory = wire.TOKEN_PATH.rsplit("/", 1)[0]
         mounts.append({"name": names.TOKEN_VOLUME, "mountPath": directory, "readOnly": True})
     return mounts
 
 
 def _volumes(injection: Injection) -> list[Fields]:
-    empty: Fields = {"sizeLimit": injection.size_limit} if injection.size_limit else {}
     volumes: list[Fields] = [
-        {"name": names.VOLUME, "emptyDir": empty},
+        {"name": names.VOLUME, **injection.storage.source},
         {"name": names.RUN_VOLUME, "emptyDir": {"sizeLimit": "16Mi"}},
     ]
     if injection.settings.report_url:
@@ -138,6 +162,8 @@ def _security_context(user: int | None, group: int | None) -> Fields:
 def _with_trainer_view(container: Fields, injection: Injection) -> Fields:
     """Return the trainer with its own sub-path of the volume, the socket's directory, and what it is told."""
     config = injection.config
+    own = f"data/{config.attempt}"
+    path = f"{injection.storage.path}/{own}" if injection.storage.path else own
     told = {
         "HOLDFAST_CHECKPOINT_DIR": injection.directory,
         "HOLDFAST_RESTORED_STEP_FILE": wire.RESTORED_STEP_PATH,
@@ -145,9 +171,10 @@ def _with_trainer_view(container: Fields, injection: Injection) -> Fields:
         "HOLDFAST_ATTEMPT": str(config.attempt),
         "HOLDFAST_SOCKET": wire.SOCKET_PATH,
         "HOLDFAST_SLOT": config.slot,
+        "HOLDFAST_LAYOUT": config.layout,
     }
     mounts = [
-        {"name": names.VOLUME, "mountPath": injection.directory, "subPath": f"data/{config.attempt}"},
+        {"name": names.VOLUME, "mountPath": injection.directory, "subPath": path},
         {"name": names.RUN_VOLUME, "mountPath": wire.RUN_DIRECTORY},
     ]
     return {

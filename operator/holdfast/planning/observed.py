@@ -17,6 +17,9 @@ from holdfast.api import labels as names
 from holdfast.api.wire import Report
 from holdfast.planning.plan import Resource
 
+# Set by the scheduler on a claim whose volume is made once its first pod has a node.
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
+
 
 class Projection(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
     """A part of a Kubernetes object, decoded without the rest."""
@@ -220,6 +223,56 @@ class Service(Projection, frozen=True, kw_only=True, gc=False, rename="camel"):
     spec: ServiceSpec = ServiceSpec()
 
 
+class ClaimSpec(Projection, frozen=True, kw_only=True, gc=False, rename="camel"):
+    """What a claim asks for. `storage_class_name` is None where it leaves the choice to the cluster's default."""
+
+    access_modes: tuple[str, ...] = ()
+    storage_class_name: str | None = None
+    volume_mode: str = "Filesystem"
+    volume_name: str = ""
+
+
+class ClaimStatus(Projection, frozen=True, kw_only=True, gc=False, rename="camel"):
+    """Whether a claim has a volume: Pending, Bound or Lost."""
+
+    phase: str = "Pending"
+
+
+class Claim(Projection, frozen=True, kw_only=True, gc=False, rename="camel"):
+    """A PersistentVolumeClaim."""
+
+    metadata: Metadata = Metadata()
+    spec: ClaimSpec = ClaimSpec()
+    status: ClaimStatus = ClaimStatus()
+
+    @property
+    def slot(self) -> str:
+        """Return the slot's name from the claim's labels (`<slice>-<host>`)."""
+        labels = self.metadata.labels
+        return f"{labels.get(names.SLICE, '')}-{labels.get(names.HOST, '')}"
+
+    @property
+    def deleting(self) -> bool:
+        """Say whether somebody has asked for the claim's deletion; it stays as long as a pod on a node uses it."""
+        return self.metadata.deletion_timestamp is not None
+
+    @property
+    def chosen_node(self) -> str:
+        """Return the node that the volume was made for, empty where it was made for none in particular."""
+        return self.metadata.annotations.get(SELECTED_NODE, "")
+
+
+class StorageClass(Projection, frozen=True, kw_only=True, gc=False, rename="camel"):
+    """A storage class."""
+
+    metadata: Metadata = Metadata()
+
+    @property
+    def default(self) -> bool:
+        """Say whether claims that name no class get this one."""
+        return self.metadata.annotations.get("storageclass.kubernetes.io/is-default-class") == "true"
+
+
 class CustomObject(Projection, frozen=True, kw_only=True, gc=False, rename="camel"):
     """An object of one of our kinds: `spec` and `status` as they stand, read by the kind's own models."""
 
@@ -265,16 +318,25 @@ class DryRunResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadClaim:
+    """The answer to `Plan.read` of a claim: the claim, None where there is none of that name, and when it was read."""
+
+    name: str
+    claim: Claim | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Everything that the plan of one object is made from.
 
-    `pods` are those labelled with the object's namespace and name, whoever their owner is. `nodes` holds every node of
-    the cluster by name. `waiting` is the wait that the plans since then have named without a break, and since when;
-    the shell keeps it in memory. `refreshed_at` is when the shell last wrote the object's status, or when it started,
-    whichever is later. `leading_since` is when this process took the lead: sidecars have to find it first.
-    `occupied_pools` are the node pools in which a pod of somebody else holds accelerators, each with who that is:
-    another object of Holdfast's, or a pod that Holdfast did not make. Settings are what the installation fixes for all
-    objects.
+    `pods` and `claims` are those labelled with the object's namespace and name, whoever their owner is. `nodes` holds
+    every node of the cluster by name, `storage_classes` every class. `waiting` is the wait that the plans since then
+    have named without a break, and since when; the shell keeps it in memory. `refreshed_at` is when the shell last
+    wrote the object's status, or when it started, whichever is later. `leading_since` is when this process took the
+    lead: sidecars have to find it first. `occupied_pools` are the node pools in which a pod of somebody else holds
+    accelerators, each with who that is: another object of Holdfast's, or a pod that Holdfast did not make. Settings are
+    what the installation fixes for all objects.
     """
 
     namespace: str
@@ -283,6 +345,9 @@ class Observed:
     object: CustomObject | None = None
     pods: tuple[Pod, ...] = ()
     service: Service | None = None
+    claims: tuple[Claim, ...] = ()
+    storage_classes: Mapping[str, StorageClass] = field(default_factory=dict)
+    read_claim: ReadClaim | None = None
     nodes: Mapping[str, Node] = field(default_factory=dict)
     reports: Mapping[str, Received] = field(default_factory=dict)
     refusals: tuple[Refusal, ...] = ()

@@ -1,9 +1,9 @@
 """What is to be done: a plan is data, and the shell in `holdfast.cluster` carries it out in order.
 
-The order of one pass: `absent` is confirmed first; `write_ahead` (if any) must land before anything else; then
-`actions`, in order, each safe to repeat; then one status write, if the status differs from what was observed; then the
-events. A plan never contains something that must happen only once: if the process dies anywhere, the next pass makes
-the rest again.
+The order of one pass: `absent` is confirmed first; `write_ahead` (if any) must land before anything else; then what is
+asked (`dry_run`, `read`), which changes nothing; then `actions`, in order, each safe to repeat; then one status write,
+if the status differs from what was observed; then the events. A plan never contains something that must happen only
+once: if the process dies anywhere, the next pass makes the rest again.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ PODS = Resource("", "v1", "pods", "Pod")
 SERVICES = Resource("", "v1", "services", "Service")
 CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 NODES = Resource("", "v1", "nodes", "Node")
+STORAGE_CLASSES = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass")
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 TRAINING_JOBS = Resource("holdfast.dev", "v1alpha1", "trainingjobs", "TrainingJob")
 
@@ -125,6 +126,15 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """Read one object that no cache holds; it comes back as an observation."""
+
+    resource: Resource
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One pass for one object.
 
@@ -138,6 +148,7 @@ class Plan:
     absent: tuple[Absent, ...] = ()
     write_ahead: StatusWrite | None = None
     dry_run: DryRun | None = None
+    read: Read | None = None
     actions: tuple[Action, ...] = ()
     status: StatusWrite | None = None
     commands: Mapping[str, tuple[Command, ...]] = field(default_factory=dict)

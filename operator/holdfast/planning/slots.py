@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from holdfast.api import labels as names
 
 WORKER = "worker"
+CLAIM = "checkpoints"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,13 +37,20 @@ class Slot:
         """Return the name of the slot's pod in one attempt."""
         return f"{job}-{self.name}-{attempt}"
 
+    def claim_name(self, job: str) -> str:
+        """Return the name of the slot's claim, stable over attempts."""
+        return f"{CLAIM}-{job}-{self.name}"
+
     def labels(self, job: str, job_uid: str, attempt: int) -> dict[str, str]:
-        """Return the labels by which readers find the pod."""
+        """Return the labels by which readers find the slot's pod of one attempt."""
+        return {**self.lasting_labels(job, job_uid), names.ATTEMPT: str(attempt)}
+
+    def lasting_labels(self, job: str, job_uid: str) -> dict[str, str]:
+        """Return the labels by which readers find what the slot keeps over attempts."""
         return {
             names.MANAGED_BY: names.MANAGED_BY_VALUE,
             names.JOB_NAME: job,
             names.JOB_UID: job_uid,
-            names.ATTEMPT: str(attempt),
             names.ROLE: self.role,
             names.SLICE: str(self.slice),
             names.HOST: str(self.host),

@@ -73,7 +73,9 @@ class Commander:
                 state = self._keeper.state
                 newest = state.last_complete
                 is_new = newest is not None and (before is None or newest > before)
-                settled = newest is None or (state.committed is not None and state.committed >= newest)
+                committed = state.committed is not None and newest is not None and state.committed >= newest
+                # On a shared volume the first slot commits, and answers the same command for itself.
+                settled = newest is None or committed or not state.takes_part
                 # Nobody who could write one on request: what is there is all that can come.
                 if settled and (is_new or not asked):
                     break

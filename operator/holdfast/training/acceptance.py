@@ -1,4 +1,5 @@
-"""Whether the job can be carried out at all: its spec is readable, and the API server would take its first pod."""
+"""Whether the job can be carried out at all: its spec is readable, its volume can be had, and the API server would take
+its first pod."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from holdfast.api.reasons import Reason, Sort
 from holdfast.api.status import Condition, Phase
 from holdfast.planning.observed import CustomObject, Refusal
 from holdfast.planning.plan import PODS, TRAINING_JOBS, DryRun, Plan, StatusWrite
-from holdfast.training import pods
+from holdfast.training import claims, pods, volumes
 from holdfast.training.draft import Draft
 from holdfast.training.refusals import refusal
 from holdfast.training.view import View
@@ -27,6 +28,15 @@ _ASK_SOON: Final = timedelta(seconds=2)
 
 def refused(view: View) -> Plan | None:
     """Return the plan of a job that may not start yet, or None when its first pod would be accepted."""
+    wait = volumes.too_little_memory(view)
+    if wait is not None:
+        return _tell(view, wait, None)
+    read = claims.reading(view)
+    if read is not None:
+        return Plan(read=read)
+    wait = claims.refused(view)
+    if wait is not None:
+        return _tell(view, wait, claims.READ_AGAIN.total_seconds())
     key = f"{view.uid}/{view.job.metadata.generation}"
     question = DryRun(PODS, pods.pod(view, view.slots[0], max(1, view.attempt + 1)), key)
     answer = view.observed.dry_run
@@ -47,7 +57,8 @@ def refused(view: View) -> Plan | None:
     return _tell(view, wait, left)
 
 
-def _tell(view: View, wait: Wait, left: float) -> Plan:
+def _tell(view: View, wait: Wait, left: float | None) -> Plan:
+    """Return the plan that tells why nothing is created; `left` is when to look whether that has changed."""
     reason, message = wait.reason, wait.message
     if reason is Reason.CREATE_REFUSED:
         reason = Reason.TEMPLATE_REFUSED
@@ -58,7 +69,9 @@ def _tell(view: View, wait: Wait, left: float) -> Plan:
     draft.phase(phase, reason, message)
     if view.status.reason != reason.value:
         draft.event("Warning", reason.value, message)
-    return Plan(status=draft.write(), events=tuple(draft.events), requeue_after_s=max(0.1, left))
+    return Plan(
+        status=draft.write(), events=tuple(draft.events), requeue_after_s=None if left is None else max(0.1, left)
+    )
 
 
 def _age(view: View) -> timedelta:

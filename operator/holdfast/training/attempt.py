@@ -13,7 +13,7 @@ from holdfast.api.status import Phase, SlicePool, WorkerCounts
 from holdfast.planning.injection import runs_as_root
 from holdfast.planning.observed import Pod
 from holdfast.planning.plan import PODS, SERVICES, Action, Create, Patch, Plan
-from holdfast.training import nodes, orders, placement, pods, progress, stopping, suspension, waiting
+from holdfast.training import claims, nodes, orders, placement, pods, progress, stopping, suspension, waiting
 from holdfast.training.draft import Draft
 from holdfast.training.ended import revise_cause
 from holdfast.training.refusals import refusal
@@ -89,16 +89,19 @@ def clear_the_way(view: View, draft: Draft) -> Plan | None:
 
 def keep(view: View, draft: Draft) -> Plan:
     """Create what is missing, tell what is waited for, and keep status up to date."""
-    blocked = _service_blocked(view)
+    blocked = _service_blocked(view) or claims.blocked(view)
     if blocked is not None:
         return _waiting(view, draft, blocked)
+    # Pods come after their claims were seen: where a claim is refused, no pod is left waiting for it.
+    actions = _claims(view)
     choice = None
-    if not was_created(view):
-        contest = placement.contested(view)
-        if contest is not None:
-            return _waiting(view, draft, contest)
-        choice = placement.choose(view)
-    actions = _service(view) + _missing(view, choice)
+    if not actions:
+        if not was_created(view):
+            contest = placement.contested(view)
+            if contest is not None:
+                return _waiting(view, draft, contest)
+            choice = placement.choose(view)
+        actions = _service(view) + _missing(view, choice)
     if actions and view.observed.refusals:
         return _refused(view, draft, actions)
     if actions:
@@ -110,9 +113,19 @@ def keep(view: View, draft: Draft) -> Plan:
         return Plan(waiting=word, claims=choice.claims, requeue_after_s=placement.look_again_s(view, choice))
     wait = (placement.wait(view, choice) if choice is not None else None) or waiting.of_pods(view)
     if wait is not None:
-        looks = [left.total_seconds() for pod in view.current.values() if (left := nodes.given_up_in(view, pod))]
-        return _waiting(view, draft, wait, Stop(requeue_after_s=max(0.2, min(looks)) if looks else None))
+        return _not_started(view, draft, wait)
     return _running(view, draft)
+
+
+def _not_started(view: View, draft: Draft, wait: Wait) -> Plan:
+    looks = [left.total_seconds() for pod in view.current.values() if (left := nodes.given_up_in(view, pod))]
+    read = None
+    if view.shares_volume and any(not pod.spec.node_name for pod in view.current.values()):
+        # Nothing tells of changes of a claim that is not ours.
+        read = claims.reading(view)
+        looks.append(claims.READ_AGAIN.total_seconds())
+    plan = _waiting(view, draft, wait, Stop(requeue_after_s=max(0.2, min(looks)) if looks else None))
+    return replace(plan, read=read)
 
 
 def _refused(view: View, draft: Draft, actions: tuple[Action, ...]) -> Plan:
@@ -153,6 +166,10 @@ def _service(view: View) -> tuple[Action, ...]:
     }
     meta = service.metadata
     return (Patch(SERVICES, meta.namespace, meta.name, body),)
+
+
+def _claims(view: View) -> tuple[Action, ...]:
+    return () if was_created(view) else claims.missing(view)
 
 
 def _missing(view: View, choice: placement.Choice | None) -> tuple[Action, ...]:

@@ -12,7 +12,7 @@ from holdfast.api import labels as names
 from holdfast.api.checkpoint import Checkpoint
 from holdfast.planning.injection import Injection, inject
 from holdfast.planning.slots import Slot
-from holdfast.training import rendezvous
+from holdfast.training import rendezvous, volumes
 from holdfast.training.placement import Place, anti_affinity
 from holdfast.training.pools import NODE_POOL
 from holdfast.training.rendezvous import jax
@@ -73,8 +73,9 @@ def sidecar_config(view: View, checkpoint: Checkpoint, slot: Slot, attempt: int)
         job_created=created.strftime("%Y-%m-%dT%H:%M:%SZ") if created else "",
         attempt=attempt,
         slot=slot.name,
-        parts=len(view.slots),
+        parts=1 if view.shares_volume else len(view.slots),
         destination=checkpoint.destination,
+        layout=checkpoint.volume.layout.value,
         format=checkpoint.format.value,
         every_steps=checkpoint.cadence.every_steps,
         keep_last=checkpoint.retention.keep_last,
@@ -103,10 +104,9 @@ def pod(view: View, slot: Slot, attempt: int, place: Place = _ANYWHERE) -> Field
     checkpoint = view.spec.checkpoint
     if checkpoint is not None:
         annotations[names.EVERY_STEPS] = str(checkpoint.cadence.every_steps)
-        disk = checkpoint.volume.disk
         config = sidecar_config(view, checkpoint, slot, attempt)
-        size_limit = disk.size_limit if disk else None
-        inject(spec, Injection(config, checkpoint.directory, view.observed.settings, size_limit))
+        storage = volumes.storage(view, checkpoint, slot)
+        inject(spec, Injection(config, checkpoint.directory, view.observed.settings, storage))
     return {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -11,6 +11,7 @@ from typing import Final
 
 from holdfast.api.reasons import Reason
 from holdfast.planning.observed import Refusal
+from holdfast.planning.plan import CLAIMS
 from holdfast.training.wait import Wait, quoted
 
 _GOES_ON: Final = "The job then goes on by itself."
@@ -21,10 +22,12 @@ _LIMIT_RANGE: Final = re.compile(r"(maximum|minimum) \S+ usage per \w+ is |max l
 def refusal(refused: Refusal) -> Wait:
     """Return the wait behind a create that the API server refused."""
     text, said = refused.message, quoted(refused.message)
+    what = "claim" if refused.resource == CLAIMS else "pod"
     if "exceeded quota" in text or "status unknown for quota" in text:
         return Wait(
             Reason.QUOTA_EXCEEDED,
-            f"A quota of the namespace does not allow the pod: {said} Raise the quota or free some of it. {_GOES_ON}",
+            f"A quota of the namespace does not allow the {what}: {said} Raise the quota or free some of it. "
+            f"{_GOES_ON}",
         )
     if "failed quota" in text:
         return Wait(

@@ -1,17 +1,24 @@
 """When a job has succeeded: every trainer exited 0, and what all of them have complete is committed.
 
-The last sidecar to end sees all parts and commits. What each of them knew at its end is in its termination message; the
+The last sidecar to end sees all parts and commits; on a shared volume that is the first slot's, whose word alone counts
+for a commit. What each of them knew at its end is in its termination message; the
 newest report stands in where that message is missing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from holdfast.api import labels as names
 from holdfast.planning.observed import Pod
+from holdfast.planning.slots import Slot
 from holdfast.training.endings import outcome_of, stopped
 from holdfast.training.view import View
+
+# The newest step that a slot holds complete, and the newest that it knows to be committed.
+_Words: TypeAlias = tuple[int | None, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +53,22 @@ def final_checkpoint(view: View) -> FinalCheckpoint:
     unknown = tuple(sorted(slot for slot, word in words.items() if word is None))
     known = [word for word in words.values() if word is not None]
     steps = [complete for complete, _ in known]
+    if view.shares_volume:
+        return _of_the_first(words, steps)
     complete = None if not steps or None in steps else min(step for step in steps if step is not None)
     committed = max((step for _, step in known if step is not None), default=None)
     return FinalCheckpoint(complete, committed, unknown)
 
 
-def _last_words(view: View, pod: Pod) -> tuple[int | None, int | None] | None:
+def _of_the_first(words: Mapping[str, _Words | None], steps: list[int | None]) -> FinalCheckpoint:
+    """Judge a shared volume: the first slot commits, and nothing that anybody saw complete may be missing."""
+    first = Slot(0, 0).name
+    own = words.get(first)
+    complete = max((step for step in steps if step is not None), default=None)
+    return FinalCheckpoint(complete, own[1] if own is not None else None, () if own is not None else (first,))
+
+
+def _last_words(view: View, pod: Pod) -> _Words | None:
     """Return `(last complete, committed)` as the slot's sidecar said it last, or None where it said nothing."""
     status = pod.container(names.SIDECAR_CONTAINER)
     for state in (status.state, status.last_state) if status else ():

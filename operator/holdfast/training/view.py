@@ -10,6 +10,7 @@ from holdfast.accelerators.placement import Shape, placement
 from holdfast.api import durations
 from holdfast.api.status import TrainingJobStatus
 from holdfast.api.trainingjob import TrainingJobSpec
+from holdfast.api.volume import Layout
 from holdfast.api.wire import Report
 from holdfast.planning.observed import CustomObject, Observed, Pod
 from holdfast.planning.slots import Slot, gang
@@ -54,6 +55,12 @@ class View:
     def node_lost_timeout(self) -> timedelta:
         """Return how long a node may be out of reach before its pods are given up."""
         return timedelta(seconds=durations.seconds(self.spec.recovery.node_lost_timeout))
+
+    @property
+    def shares_volume(self) -> bool:
+        """Say whether all workers write to one volume, so that the first slot alone restores and uploads."""
+        checkpoint = self.spec.checkpoint
+        return checkpoint is not None and checkpoint.volume.layout is Layout.SHARED
 
     def report(self, pod: Pod) -> Report | None:
         """Return the newest report of a pod, or None."""

@@ -7,7 +7,7 @@ from typing import Final
 from holdfast.api import labels as names
 from holdfast.api.reasons import Reason
 from holdfast.planning.observed import Pod
-from holdfast.training import nodes, template_claims
+from holdfast.training import claims, nodes, template_claims
 from holdfast.training.progress import store_reason
 from holdfast.training.view import View
 from holdfast.training.wait import Wait, quoted
@@ -38,10 +38,12 @@ _ORDER: Final = (
     Reason.ACCESS_DENIED,
     Reason.STORE_REFUSED,
     Reason.STORE_UNAVAILABLE,
-    Reason.NODE_UNREACHABLE,
     Reason.CLAIM_NOT_FOUND,
     Reason.CLAIM_LOST,
+    Reason.STORAGE_CLASS_NOT_FOUND,
+    Reason.VOLUME_OUT_OF_REACH,
     Reason.CLAIM_PENDING,
+    Reason.NODE_UNREACHABLE,
     Reason.UNSCHEDULABLE,
     Reason.CONTAINER_CONFIG_INVALID,
     Reason.RESTORING,
@@ -58,6 +60,9 @@ def _of_pod(view: View, pod: Pod) -> Wait | None:
         )
     if trainer is not None and (trainer.state.running or trainer.state.terminated):
         return None
+    storage = claims.of_pod(view, pod)
+    if storage is not None:
+        return storage
     scheduled = pod.condition("PodScheduled")
     if scheduled is not None and scheduled.status == "False":
         return template_claims.wait(view, pod, scheduled.message) or Wait(
@@ -95,4 +100,4 @@ def _of_restore(view: View, pod: Pod) -> Wait:
             return Wait(reason, report.store.message)
         told = f" It waits for {report.waiting_for}." if report.waiting_for else ""
         return Wait(Reason.RESTORING, f"Worker {pod.slot} restores its checkpoint.{told}")
-    return Wait(Reason.AWAITING_PODS, f"Worker {pod.slot} is being started.")
+    return Wait(Reason.AWAITING_PODS, f"Worker {pod.slot} is being started.{claims.attaching(view, pod)}")

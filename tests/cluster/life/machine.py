@@ -47,11 +47,11 @@ class Killed:
 class KnownEars(Ears):
     """The sidecar's ears, found by its volume: a trainer of a simulation needs no socket to speak into them."""
 
-    of: ClassVar[dict[Path, Ears]] = {}
+    of: ClassVar[dict[tuple[Path, str], Ears]] = {}
 
     def __init__(self, keeper: Keeper, clock: Clock) -> None:
         super().__init__(keeper, clock)
-        self.of[keeper._volume.root] = self
+        self.of[(keeper._volume.root, keeper._config.slot)] = self
 
 
 class Container:
@@ -87,8 +87,9 @@ class Machine:
         self.uid = pod["metadata"]["uid"]
         self.node = kubelet.place(pod)
         self.folder = kubelet.directory / self.uid[-12:]
-        self.volume = self.folder / "volume"
-        self.volume.mkdir(parents=True)
+        self.volume = self._mounted(pod)
+        self.volume.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
         self.environment = self._environment(pod)
         self.config: SidecarConfig = self.environment.config
         self.containers = {n: Container(n) for n in (names.RESTORE_CONTAINER, names.SIDECAR_CONTAINER, names.TRAINER)}
@@ -99,6 +100,20 @@ class Machine:
         self.stopping = False
         self.step = 0
         self._term = asyncio.Event()
+
+    def _mounted(self, pod: Document) -> Path:
+        """Return what the pod sees as its volume: a directory of its own, or of its claim, which must be there."""
+        volume = next(item for item in pod["spec"]["volumes"] if item["name"] == names.VOLUME)
+        own: Path = self.folder / "volume"
+        if "persistentVolumeClaim" not in volume:
+            return own
+        claim = volume["persistentVolumeClaim"]["claimName"]
+        found = self.kubelet.server.find("persistentvolumeclaims", self.namespace, claim)
+        assert found is not None, f"{self.name} was made before its claim {claim}"
+        mounts = pod["spec"]["initContainers"][0]["volumeMounts"]
+        path = next(item.get("subPath", "") for item in mounts if item["name"] == names.VOLUME)
+        root: Path = self.kubelet.directory
+        return root / str(found["metadata"]["uid"]) / str(path)
 
     def _environment(self, pod: Document) -> Environment:
         listed = {item["name"]: item.get("value", "") for item in pod["spec"]["initContainers"][0]["env"]}
@@ -186,27 +201,36 @@ class Machine:
         directory = self.volume / "data" / str(self.config.attempt)
         told = self.environment.restored_step.read_text()
         self.step = start = int(told or 0)
+        writer = self.config.slot if self.config.layout == "PerHost" else "0-0"
         if told:
             held = json.loads((directory / told / "counter").read_text())
-            assert held == {"step": start, "slot": self.config.slot}, f"{self.name} was given {held} for step {told}"
+            assert held == {"step": start, "slot": writer}, f"{self.name} was given {held} for step {told}"
         newer = [path.name for path in directory.iterdir() if int(path.name) > start]
-        assert not newer, f"{self.name} starts from {start} and finds {newer}"
+        # On a shared directory the writer may have gone on before the others look.
+        assert not newer or writer != self.config.slot, f"{self.name} starts from {start} and finds {newer}"
         # Out of step with the looks of the sidecar: what is complete waits for a moment until it is seen.
         await self.kubelet.clock.sleep(0.35)
         for step in range(start + 1, self.kubelet.total_steps + 1):
             await self.kubelet.clock.sleep(STEP_S)
             self.step = step
-            if self.kubelet.talks and (ears := KnownEars.of.get(self.volume)) is not None:
+            if self.kubelet.talks and (ears := KnownEars.of.get((self.volume, self.config.slot))) is not None:
                 ears.heard_progress(Progress(step=step, total=self.kubelet.total_steps))
             if step == self.kubelet.stalls_at.get(self.config.attempt):
                 await asyncio.Event().wait()
-            if step % self.config.every_steps == 0:
-                target = directory / str(step)
-                shutil.rmtree(target, ignore_errors=True)
-                target.mkdir()
-                (target / "counter").write_text(json.dumps({"step": step, "slot": self.config.slot}))
-                (target / ".holdfast-complete").touch()
+            if step % self.config.every_steps == 0 and writer == self.config.slot:
+                try:
+                    self._save(directory / str(step))
+                except FileNotFoundError:
+                    # A survivor of an older attempt, whose directory on the claim was cleared.
+                    assert self.gone
+                    return
         self.finish(0)
+
+    def _save(self, target: Path) -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        (target / "counter").write_text(json.dumps({"step": int(target.name), "slot": self.config.slot}))
+        (target / ".holdfast-complete").touch()
 
     def delete(self) -> None:
         """SIGTERM to everything, as the kubelet does when the pod is deleted."""

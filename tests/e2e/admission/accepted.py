@@ -98,6 +98,33 @@ SPECS: Final = (
     Accepted("final exit codes", {"recovery": {"finalExitCodes": [1, 2, 255]}}),
 )
 
+_LIMITED: Final = trainer(resources={"limits": {"memory": "9Gi"}})
+_SIZE: Final = {"requests": {"storage": "20Gi"}}
+
+VOLUMES: Final = (
+    Accepted("disk without a limit", {"checkpoint": {"volume": {"disk": {}}}}),
+    Accepted("disk", {"checkpoint": {"volume": {"disk": {"sizeLimit": "20Gi"}}}}),
+    Accepted("memory", {"checkpoint": {"volume": {"memory": {"sizeLimit": "8Gi"}}}, **_LIMITED}),
+    # The sizes are compared by the operator, which tells it in Accepted.
+    Accepted("memory beyond its trainer", {"checkpoint": {"volume": {"memory": {"sizeLimit": "10Gi"}}}, **_LIMITED}),
+    Accepted("claims of the default class", {"checkpoint": {"volume": {"claimTemplate": {"resources": _SIZE}}}}),
+    Accepted(
+        "claims as in a StatefulSet",
+        {
+            "checkpoint": {
+                "volume": {
+                    "claimTemplate": {
+                        "storageClassName": "premium-rwo.v2",
+                        "accessModes": ["ReadWriteOncePod"],
+                        "resources": _SIZE,
+                    }
+                }
+            }
+        },
+    ),
+    Accepted("shared claim", {"checkpoint": {"volume": {"sharedClaim": {"claimName": "models.7"}}}}),
+)
+
 LONGEST_NAME: Final = "a" + "b-" * 19 + "c"
 
 UPDATES: Final = (

@@ -187,7 +187,7 @@ _CHECKPOINT = (
     Refused("relative directory", _checkpoint(directory="checkpoints"), "write an absolute path"),
     Refused("directory with a way up", _checkpoint(directory="/a/../b"), "write an absolute path"),
     Refused("own directory", _checkpoint(directory="/run/holdfast/x"), "is Holdfast's own: choose another directory"),
-    Refused("no volume", _checkpoint(volume={}), "set the kind of volume: disk"),
+    Refused("no volume", _checkpoint(volume={}), "set exactly one kind of volume: disk"),
     Refused("odd size", _checkpoint(volume={"disk": {"sizeLimit": "20 GB"}}), "such as 500Mi or 20Gi"),
     Refused("no steps", _checkpoint(cadence={"everySteps": 0}), "greater than or equal to 1"),
     Refused("keeps one", _checkpoint(retention={"keepLast": 1}), "greater than or equal to 2"),
@@ -199,6 +199,48 @@ _CHECKPOINT = (
     Refused("units out of order", _checkpoint(flushTimeout="5s10m"), "such as 1h30m, 10m or 45s"),
     Refused("flush without time", _checkpoint(flushTimeout="0s"), "flushTimeout must be between 1s and 24h"),
     Refused("flush for days", _checkpoint(flushTimeout="25h"), "flushTimeout must be between 1s and 24h"),
+)
+
+
+def _volume(**kind: Any) -> Fields:
+    return _checkpoint(volume=kind)
+
+
+def _claims(**fields: Any) -> Fields:
+    return _volume(claimTemplate={"resources": {"requests": {"storage": "20Gi"}}, **fields})
+
+
+_VOLUME = (
+    Refused("no kind of volume", _checkpoint(volume={"disk": None}), "set exactly one kind of volume"),
+    Refused("two kinds of volume", _volume(disk={}, sharedClaim={"claimName": "a"}), "set exactly one kind of volume"),
+    Refused("all but a size", _volume(memory={}), "spec.checkpoint.volume.memory.sizeLimit: Required value"),
+    Refused(
+        "memory without a limit of the trainer", _volume(memory={"sizeLimit": "8Gi"}), "set resources.limits.memory"
+    ),
+    Refused(
+        "memory with another limit",
+        {**_volume(memory={"sizeLimit": "8Gi"}), **trainer(resources={"limits": {"cpu": "4"}})},
+        "set resources.limits.memory",
+    ),
+    Refused("fraction of a size", _volume(disk={"sizeLimit": "1.5Gi"}), "such as 500Mi or 20Gi"),
+    Refused("no size of claims", _claims(resources=None), "claimTemplate.resources: Required value"),
+    Refused("size of nothing", _claims(resources={"requests": {}}), "requests.storage: Required value"),
+    Refused("claims in words", _claims(resources={"requests": {"storage": "plenty"}}), "such as 500Mi or 20Gi"),
+    Refused("class in capitals", _claims(storageClassName="Fast"), "write the name of an object in the cluster"),
+    Refused(
+        "unknown access mode",
+        _claims(accessModes=["ReadOnlyMany"]),
+        'supported values: "ReadWriteOnce", "ReadWriteOncePod"',
+    ),
+    Refused("no access mode", _claims(accessModes=[]), "should have at least 1 items"),
+    Refused("access mode twice", _claims(accessModes=["ReadWriteOnce"] * 2), "Duplicate value"),
+    Refused(
+        "one pod and many", _claims(accessModes=["ReadWriteOncePod", "ReadWriteMany"]), "cannot be combined with other"
+    ),
+    Refused("shared claim without a name", _volume(sharedClaim={}), "sharedClaim.claimName: Required value"),
+    Refused("way out of the namespace", _volume(sharedClaim={"claimName": "a/b"}), "write the name of an object"),
+    Refused("layout by hand", _volume(disk={}, layout="Shared"), 'unknown field "spec.checkpoint.volume.layout"'),
+    Refused("own layout variable", variable("HOLDFAST_LAYOUT"), "variables that begin with HOLDFAST_ are reserved"),
 )
 
 _RECOVERY = (
@@ -237,7 +279,7 @@ _LIFECYCLE = (
     Refused("typing error beside the pod", {"template": {"metadata": {"label": {}}}}, 'unknown field "spec.template.m'),
 )
 
-SPECS: Final = _ACCELERATOR + _TEMPLATE + _CHECKPOINT + _RECOVERY + _LIFECYCLE
+SPECS: Final = _ACCELERATOR + _TEMPLATE + _CHECKPOINT + _VOLUME + _RECOVERY + _LIFECYCLE
 
 NAMES: Final = (
     ("a" * 41, "use at most 40 lower-case letters"),
@@ -260,6 +302,7 @@ UPDATES: Final = (
     Refused("another command", trainer(command=["sh"]), "template is immutable"),
     Refused("directory", _checkpoint(directory="/other"), "checkpoint.directory is immutable"),
     Refused("volume", _checkpoint(volume={"disk": {"sizeLimit": "1Gi"}}), "checkpoint.volume is immutable"),
+    Refused("another kind", _volume(sharedClaim={"claimName": "a"}, disk=None), "checkpoint.volume is immutable"),
     Refused("destination", _checkpoint(destination="gs://bucket/other"), "checkpoint.destination is immutable"),
     Refused("format", _checkpoint(format="Orbax"), "checkpoint.format is immutable"),
     Refused("no more checkpoints", {"checkpoint": None}, "checkpoint cannot be added or removed"),

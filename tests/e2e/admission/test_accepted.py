@@ -8,7 +8,7 @@ import pytest
 from kubernetes.client import ApiException, CustomObjectsApi
 
 from holdfast.api.trainingjob import TrainingJobSpec
-from tests.e2e.admission.accepted import LONGEST_NAME, SPECS, UPDATES, Accepted
+from tests.e2e.admission.accepted import LONGEST_NAME, SPECS, UPDATES, VOLUMES, Accepted
 from tests.e2e.admission.manifests import GROUP, PLURAL, VERSION, Fields, job, pod
 
 
@@ -18,7 +18,7 @@ def _dry_run(custom_objects: CustomObjectsApi, namespace: str, manifest: Fields)
     )
 
 
-@pytest.mark.parametrize("case", SPECS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", SPECS + VOLUMES, ids=lambda case: case.name)
 def test_spec_is_accepted_and_defaulted_as_the_models_say(
     case: Accepted, custom_objects: CustomObjectsApi, namespace: str
 ) -> None:

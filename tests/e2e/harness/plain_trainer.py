@@ -10,6 +10,8 @@ last save and the end.
 FAIL_AT: the step after which attempt FAIL_ATTEMPT (1) ends with FAIL_CODE (1), or, with FAIL_BY=memory, takes memory
 until it is killed. STALL_AT: the step after which nothing happens any more, in attempt STALL_ATTEMPT (every one).
 CLIENT=1: report progress and take checkpoints on request through the client library.
+WRITER: the slot that alone saves, where all workers share one directory. The others may find newer steps there when
+they begin, since the writer need not wait for them.
 """
 
 from __future__ import annotations
@@ -76,10 +78,23 @@ def load(directory: Path, step: int) -> str:
     content = (target / "payload.bin").read_bytes()
     if facts["step"] != step or hashlib.sha256(content).hexdigest() != facts["payload"]:
         raise SystemExit(f"checkpoint {step} is not what was saved")
+    if not writes():
+        return str(facts["state"])
     newer = [entry.name for entry in directory.iterdir() if entry.name.isdecimal() and int(entry.name) > step]
     if newer:
         raise SystemExit(f"steps {newer} are newer than the restored step {step}")
     return str(facts["state"])
+
+
+def filesystem(directory: Path) -> str:
+    """Return the type of the file system that is mounted at a directory, empty where none is."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    return next((fields[2] for fields in reversed(mounts) if fields[1] == str(directory)), "")
+
+
+def writes() -> bool:
+    """Whether this worker saves checkpoints."""
+    return os.environ.get("WRITER") in (None, "", os.environ["HOLDFAST_SLOT"])
 
 
 def fail() -> None:
@@ -109,7 +124,8 @@ def main() -> None:
     told = Path(os.environ["HOLDFAST_RESTORED_STEP_FILE"]).read_text().strip()
     restored = int(told) if told else None
     state = load(directory, restored) if restored is not None else ""
-    say("start", attempt=attempt, slot=os.environ["HOLDFAST_SLOT"], restoredStep=restored, state=state)
+    kind = filesystem(directory)
+    say("start", attempt=attempt, slot=os.environ["HOLDFAST_SLOT"], restoredStep=restored, state=state, filesystem=kind)
     steps, every = int(number("STEPS", 60)), int(number("SAVE_EVERY", number("HOLDFAST_EVERY_STEPS", 100)))
     size, pause = int(number("SIZE", 1000)), number("STEP_SECONDS", 0.1)
     fail_at = int(number("FAIL_AT", 0)) if attempt == int(number("FAIL_ATTEMPT", 1)) else 0
@@ -121,7 +137,7 @@ def main() -> None:
         wanted = step % every == 0 or step == steps
         if client:
             wanted = _reported(step, steps) or wanted
-        if wanted:
+        if wanted and writes():
             save(directory, step, state, size)
         say("step", step=step)
         if step == fail_at:

@@ -11,7 +11,7 @@ import yaml
 from deploy.chart import GENERATED, ROOT, stale
 from holdfast.app import settings
 from holdfast.cluster.lease import LEASES
-from holdfast.planning.plan import EVENTS, NODES, PODS, SERVICES, TRAINING_JOBS, Resource
+from holdfast.planning.plan import CLAIMS, EVENTS, NODES, PODS, SERVICES, STORAGE_CLASSES, TRAINING_JOBS, Resource
 from tests.unit.chart.rendering import Fields, only, render
 
 
@@ -148,6 +148,8 @@ def test_the_rights_are_these_and_no_others() -> None:
         ("holdfast.dev", "trainingjobs/finalizers"): {"update"},
         needed(PODS): watch | {"create", "delete"},
         needed(SERVICES): watch | {"create", "patch", "delete"},
+        needed(CLAIMS): watch | {"create"},
+        needed(STORAGE_CLASSES): {"list", "watch"},
         needed(NODES): watch,
         needed(EVENTS): {"create", "patch"},
         ("authentication.k8s.io", "tokenreviews"): {"create"},

@@ -46,7 +46,7 @@ async def test_a_crash_after_the_move_is_made_good(plain_user_root: Path) -> Non
     gang.begin(2)
     await gang.restore()
     # The restore step died before it had recorded that it was done.
-    (gang.volumes["0-0"] / "state/0-0/run.json").unlink()
+    (gang.volumes["0-0"] / "state/0-0/2/run.json").unlink()
     assert (await gang.restore())["0-0"].step == 100
     assert tree(gang.data("0-0") / "100") == saved
 

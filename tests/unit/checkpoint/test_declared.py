@@ -106,4 +106,4 @@ async def test_what_is_committed_needs_no_declaration_any_more(tmp_path: Path) -
         await gang.run(gang.keepers["0-0"].declare(step, f"save-{step}"))
         await gang.settle()
     assert gang.keepers["0-0"].state.committed == 2000
-    assert (gang.volumes["0-0"] / "state/0-0/told.json").read_bytes() == b'{"steps":{"2000":"save-2000"}}'
+    assert (gang.volumes["0-0"] / "state/0-0/1/told.json").read_bytes() == b'{"steps":{"2000":"save-2000"}}'

@@ -90,8 +90,8 @@ async def test_a_sidecar_killed_at_any_call_ends_in_the_same_state(tmp_path: Pat
         gang = await two_steps(tmp_path / str(call), KillAt(call, after_effect))
         assert [layout.parse_commit(name) for name in gang.commits()] == [(1, 100), (1, 200)], call
         check_bucket(gang.bucket, parts=2)
-        assert list((gang.volumes["0-0"] / "state/0-0/pins").iterdir()) == [], call
-        assert list((gang.volumes["0-0"] / "state/0-0/journal").iterdir()) == [], call
+        assert list((gang.volumes["0-0"] / "state/0-0/1/pins").iterdir()) == [], call
+        assert list((gang.volumes["0-0"] / "state/0-0/1/journal").iterdir()) == [], call
 
 
 async def committed_gang(root: Path) -> Gang:

@@ -54,7 +54,7 @@ async def test_what_is_held_is_sent_though_the_journal_cannot_be_written(
     await gang.run(gang.keepers["0-0"].work())
     state = gang.keepers["0-0"].state
     assert (state.committed, state.health.healthy) == (100, True)
-    assert list((gang.volumes["0-0"] / "state/0-0/pins").iterdir()) == []
+    assert list((gang.volumes["0-0"] / "state/0-0/1/pins").iterdir()) == []
 
 
 async def test_a_new_step_is_held_without_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,7 @@ async def test_a_step_that_is_written_anew_between_two_lives_is_sent_as_it_is_no
     await gang.run(gang.keepers["0-0"].tick())
     assert gang.keepers["0-0"].state.store.reason == "StoreUnavailable"
     old = data_of(gang, 100)
-    shutil.rmtree(gang.volumes["0-0"] / "state" / "0-0" / "pins")
+    shutil.rmtree(gang.volumes["0-0"] / "state" / "0-0" / "1" / "pins")
     shutil.rmtree(gang.data("0-0") / "100")
     write_step(gang.data("0-0"), 100, "written anew", size=400_000)
     gang.keeper("0-0")
@@ -161,7 +161,7 @@ async def test_saves_faster_than_uploads_give_up_the_same_steps_everywhere(tmp_p
     for number in range(1, 11):
         gang.save(100 * number)
         await gang.together({slot: gang.keepers[slot].look() for slot in gang.slots})
-    held = [(gang.volumes[slot] / "state" / slot / "pins").iterdir() for slot in gang.slots]
+    held = [(gang.volumes[slot] / "state" / slot / "1" / "pins").iterdir() for slot in gang.slots]
     assert [sorted(int(path.name) for path in paths) for paths in held] == [[100, 400, 800, 1000]] * 2
     await gang.settle()
     assert [layout.parse_commit(name) for name in gang.commits()] == [(1, 400), (1, 800), (1, 1000)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from holdfast.checkpoint.manifests import DirectoryEntry, Part, SymlinkEntry
 from holdfast.checkpoint.pin import Pin, PinRecord
 from holdfast.checkpoint.store.absent import AbsentStore
 from holdfast.checkpoint.store.retrying import ENDLESS, SHORT, Retrier
-from holdfast.checkpoint.volume import RunState, Volume, remove_tree, write_file
+from holdfast.checkpoint.volume import RunState, Volume, VolumeOwner, remove_tree, write_file
 from holdfast.seams import (
     BucketMissing,
     ObjectMissing,
@@ -191,18 +192,78 @@ def test_state_belongs_to_one_attempt_of_one_job(tmp_path: Path) -> None:
     assert volume.load_run("u") == state
     assert volume.load_run("other") is None
     assert Volume(tmp_path, "0-0", 3).load_run("u") is None
-    (tmp_path / "state/0-0/run.json").write_bytes(b'{"jobUid":')
+    (tmp_path / "state/0-0/2/run.json").write_bytes(b'{"jobUid":')
     assert volume.load_run("u") is None
 
 
-def test_older_attempts_are_found_newest_first_and_forgotten(tmp_path: Path) -> None:
+def test_older_attempts_are_found_newest_first_and_forgotten_and_newer_ones_are_left_alone(tmp_path: Path) -> None:
     for name in ("1", "3", "10", "2", "lost+found"):
         (tmp_path / "data" / name / "100").mkdir(parents=True)
+    for slot, attempt in (("0-0", 2), ("0-0", 3), ("0-0", 4), ("0-1", 1)):
+        Volume(tmp_path, slot, attempt).prepare()
     volume = Volume(tmp_path, "0-0", 3)
-    assert [path.name for path in volume.older_data()] == ["10", "2", "1"]
-    volume.state.mkdir(parents=True)
-    volume.forget_older()
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["3", "lost+found"]
+    assert [path.name for path in volume.older_data()] == ["2", "1"]
+    volume.forget_older(data=False)
+    assert [path.name for path in volume.older_data()] == ["2", "1"], "what the trainers wrote is the first slot's"
+    volume.forget_older(data=True)
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["10", "3", "4", "lost+found"]
+    states = (path.relative_to(tmp_path / "state").as_posix() for path in (tmp_path / "state").glob("*/*"))
+    assert sorted(states) == ["0-0/3", "0-0/4", "0-1/1"]
+
+
+def test_a_survivor_that_goes_on_writing_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data/1/100").mkdir(parents=True)
+    volume = Volume(tmp_path, "0-0", 2)
+    volume.prepare()
+    trouble = OSError(errno.ENOTEMPTY, "a file has come")
+
+    def busy(path: Path) -> None:
+        if path.name == "1":
+            raise trouble
+
+    monkeypatch.setattr("holdfast.checkpoint.volume.remove_tree", busy)
+    volume.forget_older(data=True)
+    trouble = OSError(errno.EIO, "a broken disk")
+    with pytest.raises(OSError, match="broken disk"):
+        volume.forget_older(data=True)
+
+
+def test_a_volume_goes_to_the_newer_job_emptied_and_never_back(tmp_path: Path) -> None:
+    older = VolumeOwner(job_created="2030-01-01T00:00:00Z", job_uid="b")
+    newer = VolumeOwner(job_created="2030-01-02T00:00:00Z", job_uid="a")
+    volume = Volume(tmp_path, "0-0", 5)
+    assert volume.take_over(older) is None
+    volume.prepare()
+    (volume.data / "100").mkdir()
+    assert volume.take_over(older) is None
+    assert (volume.data / "100").exists()
+    assert Volume(tmp_path, "0-0", 1).take_over(newer) is None
+    assert not (tmp_path / "data").exists()
+    assert not volume.state.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+    (tmp_path / "data/1/100").mkdir(parents=True)
+    assert volume.take_over(older) == newer
+    assert (tmp_path / "data/1/100").exists()
+
+
+def test_a_pod_of_the_former_job_that_goes_on_writing_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = Volume(tmp_path, "0-0", 1)
+    volume.take_over(VolumeOwner(job_created="2030-01-01T00:00:00Z", job_uid="a"))
+    (volume.data / "100").mkdir(parents=True)
+
+    def busy(path: Path) -> None:
+        raise OSError(errno.ENOTEMPTY, "a file has come")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("holdfast.checkpoint.volume.remove_tree", busy)
+        for day in (2, 3):
+            volume.take_over(VolumeOwner(job_created=f"2030-01-0{day}T00:00:00Z", job_uid="b"))
+            assert not volume.data.exists()
+            (volume.data / "200").mkdir(parents=True)
+    volume.take_over(VolumeOwner(job_created="2030-01-04T00:00:00Z", job_uid="c"))
+    assert [path.name for path in tmp_path.iterdir()] == ["state"], "what was left is removed by the next one"
 
 
 def test_files_are_replaced_whole_and_trees_removed_repeatedly(tmp_path: Path) -> None:

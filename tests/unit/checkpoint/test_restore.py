@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from holdfast.api.wire import Outcome
@@ -236,7 +235,7 @@ async def test_damage_found_after_an_own_word_ends_the_pod(tmp_path: Path) -> No
     await run_until(gang.clock, lambda: layout.verdict(2, 1, "0-0") in gang.bucket.objects, limit_s=60)
     for one in (task, other):
         one.cancel()
-    for path in (gang.volumes["0-0"] / "state/0-0/incoming").rglob("array"):
+    for path in (gang.volumes["0-0"] / "state/0-0/2/incoming").rglob("array"):
         path.write_bytes(b"lost with the disk")
     gang.bucket.damage(layout.data_object(1, 100, "0-0", "state/d/array"))
     outcome = await gang.run(gang.restore_step("0-0").run())
@@ -252,24 +251,6 @@ async def test_without_a_destination_only_the_volume_is_prepared(tmp_path: Path)
     await gang.settle()
     assert gang.keepers["0-0"].state.last_complete == 100
     assert gang.bucket.objects == {}
-
-
-async def test_on_a_shared_volume_the_first_slot_restores_for_all(tmp_path: Path) -> None:
-    gang = Gang(tmp_path, parts=1)
-    await committed(gang, 1, 100, layout="Shared")
-    gang.begin(2, layout="Shared")
-    follower = gang.configs["0-0"]
-    gang.parts = 2
-    gang.begin(2, layout="Shared")
-    gang.volumes["0-1"] = gang.volumes["0-0"]
-    gang.configs = {slot: msgspec.structs.replace(follower, slot=slot) for slot in gang.slots}
-    outcomes = await gang.restore()
-    assert {(outcome.kind, outcome.step) for outcome in outcomes.values()} == {("Restored", 100)}
-    gang.save(200, "0-0")
-    await gang.settle()
-    assert gang.keepers["0-0"].state.committed == 200
-    assert gang.keepers["0-1"].state.part_written is None
-    assert gang.bucket.names("runs/", "parts/0-1.json") == []
 
 
 async def test_root_opens_the_trainers_directory_to_all(tmp_path: Path) -> None:
@@ -293,4 +274,4 @@ async def test_no_name_of_a_step_is_in_the_way_of_its_own_download(tmp_path: Pat
     gang.begin(2)
     assert (await gang.restore(limit_s=60))["0-0"].step == 100
     assert tree(gang.data("0-0") / "100") == saved
-    assert not (gang.volumes["0-0"] / "state/0-0/incoming").exists()
+    assert not (gang.volumes["0-0"] / "state/0-0/2/incoming").exists()

@@ -15,7 +15,7 @@ def fresh_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test is a process of its own, outside of Holdfast until it says otherwise."""
     for name in (
         environment.CHECKPOINT_DIR, environment.RESTORED_STEP_FILE, environment.EVERY_STEPS, environment.ATTEMPT,
-        environment.SOCKET, environment.SLOT,
+        environment.SOCKET, environment.SLOT, environment.LAYOUT,
     ):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     orders = checkpoint._Orders()

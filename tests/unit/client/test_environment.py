@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.client import environment
+from holdfast.client import environment, orbax
 
 
 def test_outside_of_holdfast_there_are_sensible_answers() -> None:
@@ -16,6 +16,7 @@ def test_outside_of_holdfast_there_are_sensible_answers() -> None:
     assert environment.every_steps() == 100
     assert environment.attempt() == 1
     assert environment.slot() == "0-0"
+    assert not environment.shared_directory()
 
 
 @pytest.mark.parametrize(("content", "step"), [("", None), ("\n", None), ("0", 0), ("1200\n", 1200)])
@@ -48,3 +49,14 @@ def test_a_cadence_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv(environment.EVERY_STEPS, text)
     with pytest.raises(environment.EnvironmentInvalid, match=environment.EVERY_STEPS):
         environment.every_steps()
+
+
+def test_a_shared_directory_is_left_to_orbax_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(environment.CHECKPOINT_DIR, str(tmp_path))
+    monkeypatch.setenv(environment.LAYOUT, "PerHost")
+    orbax.require_own(tmp_path, 2)
+    monkeypatch.setenv(environment.LAYOUT, "Shared")
+    with pytest.raises(environment.EnvironmentInvalid, match=r"make an orbax\.checkpoint\.CheckpointManager of it"):
+        orbax.require_own(tmp_path, 2)
+    orbax.require_own(tmp_path, 1)
+    orbax.require_own(tmp_path / "mine", 2)

@@ -39,4 +39,9 @@ def test_the_examples_run_the_images_that_are_loaded() -> None:
         return str(container["image"])
 
     assert image("digits") == TRAINER.latest()
-    assert image("plain") == HOLDFAST.latest()
+    assert image("plain") == image("claims") == HOLDFAST.latest()
+
+
+def test_the_job_with_claims_runs_the_script_of_the_plain_one() -> None:
+    [volume] = documents("claims")["TrainingJob"]["spec"]["template"]["spec"]["volumes"]
+    assert volume["configMap"]["name"] == documents("plain")["ConfigMap"]["metadata"]["name"]

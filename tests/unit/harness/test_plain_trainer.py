@@ -62,3 +62,15 @@ def test_a_checkpoint_with_a_wrong_byte_or_a_newer_neighbour_is_refused(tmp_path
     payload.write_bytes(b"x" + payload.read_bytes()[1:])
     code, lines = _train(directory, restored="26", STEPS="30")
     assert (code, lines) == (1, [])
+
+
+def test_where_one_worker_writes_the_others_only_read(tmp_path: Path) -> None:
+    directory = tmp_path / "checkpoints"
+    directory.mkdir()
+    code, lines = _train(directory, WRITER="0-1")
+    assert (code, lines[-1]["state"]) == (0, plain_trainer.state_after(25))
+    assert not list(directory.iterdir())
+    _train(directory, WRITER="0-0")
+    assert sorted(path.name for path in directory.iterdir()) == ["10", "20", "25"]
+    code, lines = _train(directory, restored="10", WRITER="0-1")
+    assert (code, lines[-1]["state"]) == (0, plain_trainer.state_after(25)), "newer steps are the writer's business"

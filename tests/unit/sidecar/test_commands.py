@@ -38,15 +38,17 @@ class Trainers(TrainerSocket):
 class Bench:
     """One slot's sidecar that works, a commander, and trainers."""
 
-    def __init__(self, root: Path, trainers: int) -> None:
-        self.gang = Gang(root, parts=1)
+    def __init__(self, root: Path, trainers: int, slot: str = "0-0", **fields: Any) -> None:
+        self.gang = Gang(root, parts=1 if slot == "0-0" else 2)
+        self.gang.fields = fields
         self.root = root
+        self.slot = slot
         self.trainer_count = trainers
 
     async def start(self) -> None:
         self.gang.begin(1)
         await self.gang.restore()
-        self.keeper = self.gang.keepers["0-0"]
+        self.keeper = self.gang.keepers[self.slot]
         self.trainers = Trainers(self.root, self.gang, self.trainer_count)
         self.commander = Commander(self.keeper, self.trainers, self.gang.clock, self.gang.spawner)
         self.gang.spawner.spawn(self._work(), name="work")
@@ -174,3 +176,18 @@ def test_the_trainer_reads_a_number_or_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "restored-step").read_text() == ""
     tell_step(tmp_path / "run" / "restored-step", 0)
     assert (tmp_path / "run" / "restored-step").read_text() == "0"
+
+
+@pytest.mark.parametrize("kind", ["Checkpoint", "Drain"])
+async def test_a_slot_that_does_not_commit_answers_once_the_shared_step_is_complete(
+    tmp_path: Path, kind: CommandKind
+) -> None:
+    bench = Bench(tmp_path, 1, "0-1", layout="Shared")
+    await bench.start()
+    bench.commander.take([bench.command(kind, within_s=100)])
+    await bench.gang.clock.advance(5)
+    assert bench.commander.acknowledged == ()
+    bench.gang.save(100, "0-0")
+    assert await bench.acknowledged(100) < 10
+    assert bench.gang.bucket.names("runs/", "commit.json") == [], "the first slot's sidecar is not there"
+    await bench.gang.spawner.stop()

@@ -3,68 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
 from holdfast.api import wire
 from tests.support.bucket import Bucket
 from tests.support.bucket_server import BucketServer
-from tests.support.gang import config, tree, write_step
-
-
-class Pod:
-    """One slot's containers, on one volume."""
-
-    def __init__(self, root: Path, url: str, **fields: Any) -> None:
-        self.root = root
-        self.volume, self.run_directory = root / "volume", root / "run"
-        self.volume.mkdir(parents=True)
-        self.run_directory.mkdir()
-        self.termination = root / "termination-log"
-        self.config = config(**fields, volume_root=str(self.volume), run_directory=str(self.run_directory))
-        self.environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": "operator",
-            "STORAGE_EMULATOR_HOST": url,
-            "HOLDFAST_TERMINATION_LOG": str(self.termination),
-            wire.CONFIG_VARIABLE: wire.encode(self.config).decode(),
-        }
-        self.processes: list[Process] = []
-
-    @property
-    def data(self) -> Path:
-        return self.volume / "data" / str(self.config.attempt)
-
-    async def start(self, command: str) -> Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "holdfast.sidecar.main", command, env=self.environment, stderr=PIPE
-        )
-        self.processes.append(process)
-        return process
-
-    async def call(self, command: str) -> tuple[int | None, str]:
-        process = await self.start(command)
-        _, errors = await process.communicate()
-        return process.returncode, errors.decode()
-
-    def outcome(self) -> wire.Outcome:
-        return msgspec.json.decode(self.termination.read_bytes(), type=wire.Outcome)
-
-    async def stop(self) -> None:
-        for process in self.processes:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+from tests.support.gang import tree, write_step
+from tests.unit.sidecar.processes import Pod, until
 
 
 @pytest.fixture
@@ -78,14 +30,6 @@ async def pod(tmp_path: Path, server: BucketServer) -> AsyncIterator[Pod]:
     made = Pod(tmp_path / "pod", server.url)
     yield made
     await made.stop()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for something that another process does; the test's own time limit ends it."""
-    ready = asyncio.Event()
-    while not condition():
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ready.wait(), 0.02)
 
 
 def peak_mib(process: Process) -> float:
@@ -134,7 +78,7 @@ async def test_a_sidecar_that_is_killed_goes_on_where_it_was(pod: Pod, server: B
     sidecar = await pod.start("run")
     await until((pod.run_directory / "holdfast.sock").exists)
     write_step(pod.data, 100, "first", size=3 * 1024 * 1024)
-    await until(lambda: list((pod.volume / "state" / "0-0" / "journal").glob("*")))
+    await until(lambda: list((pod.volume / "state" / "0-0" / "1" / "journal").glob("*")))
     sidecar.kill()
     await sidecar.wait()
     server.judge = lambda method, path: None
