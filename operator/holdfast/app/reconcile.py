@@ -33,6 +33,8 @@ class Memory:
     """What one object's passes leave for the next one.
 
     `current` says that the cache was found to be up to date since this replica leads, `pods_current` that of the pods.
+    `created` are the pods that were made for the attempt that the last passes knew: one that is to be made again has
+    vanished, which is what another leader does to the pods of an attempt that is over.
     """
 
     refusals: tuple[Refusal, ...] = ()
@@ -43,6 +45,7 @@ class Memory:
     commanded: frozenset[str] = field(default_factory=frozenset)
     current: bool = False
     pods_current: bool = False
+    created: frozenset[str] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,12 @@ class Reconciler:
             observed = replace(observed, nodes={**observed.nodes, **await self._missing_nodes.find(unseen)})
         memory.refusals = tuple(item for item in memory.refusals if not self._exists(item, owner))
         plan = registration.plan(replace(observed, refusals=memory.refusals), self._clock.now())
-        if not memory.pods_current and _creates_pods(plan):
+        made = _new_pods(plan)
+        if made & memory.created:
+            # Somebody has taken away what this replica made: its view of the object may be an old one.
+            memory.created, memory.current, memory.pods_current = frozenset(), False, False
+            return Outcome(again=True)
+        if not memory.pods_current and made:
             # Others may have taken a node pool meanwhile: the plan is made anew.
             memory.pods_current = await self._asked(slot, self._currency.shows_pods(*slot))
             return Outcome(again=memory.pods_current, retry=not memory.pods_current)
@@ -114,6 +122,8 @@ class Reconciler:
         self._command(plan, memory)
         result = await self._applier.apply(plan, owner)
         self._remember(plan, result, memory)
+        if result.complete:
+            memory.created = made if plan.write_ahead is not None else memory.created | made
         again = result.dry_run is not None or result.read_claim is not None
         retry = result.conflict or bool(result.failures) or bool(result.refusals)
         alarms = [] if plan.requeue_after_s is None else [plan.requeue_after_s]
@@ -226,8 +236,10 @@ class Reconciler:
         del self._memories[slot]
 
 
-def _creates_pods(plan: Plan) -> bool:
-    return any(isinstance(action, Create) and action.resource == PODS for action in plan.actions)
+def _new_pods(plan: Plan) -> frozenset[str]:
+    """Return the names of the pods that the plan creates."""
+    created = (action for action in plan.actions if isinstance(action, Create) and action.resource == PODS)
+    return frozenset(str(action.manifest["metadata"]["name"]) for action in created)
 
 
 def _pools_of(plan: Plan) -> set[str]:

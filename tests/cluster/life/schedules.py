@@ -205,6 +205,8 @@ class Schedule:
             seconds = self.choice.choice((10.0, 70.0))
             replica, process = self.choice.choice(followers)
             self.tell(f"{process.name} believes to lead for {seconds:.0f} s")
+            # With a watch that tells it nothing, it may make a pod of an attempt that is over: that must go at sight.
+            self.world.promises.stale_creates = True
             self.world.believe(replica, process, seconds)
 
     async def heal(self) -> None:
