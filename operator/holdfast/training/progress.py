@@ -11,7 +11,7 @@ from holdfast.api import labels as names
 from holdfast.api.conditions import ConditionType
 from holdfast.api.reasons import Reason
 from holdfast.api.scalars import INT53_MAX
-from holdfast.api.status import MAX_CHECKPOINTS, AttemptRow, CheckpointStatus, CommittedCheckpoint, Progress
+from holdfast.api.status import MAX_CHECKPOINTS, CheckpointStatus, CommittedCheckpoint, Progress
 from holdfast.api.wire import Commit, Damage, Outcome, Report
 from holdfast.training.draft import Draft
 from holdfast.training.endings import outcome_of
@@ -60,8 +60,8 @@ def told(view: View) -> Told:
     newest = [known[key] for key in sorted(known, reverse=True)][:kept]
     restored = [report.restored_step for report in reports if report.role == "Sidecar"]
     restored += [outcome.step for outcome in outcomes]
-    # Where nobody tells, what the attempt's row holds stands: a leader whose view is old must not take it back.
-    told = map(_step, restored) if restored else (row.restored_step for row in _row(view))
+    # Where nobody tells, what is written stands: a leader whose view is old must not take it back.
+    told = [_step(step) for step in restored] or [before.restored_step]
     restored_step = next((step for step in told if step is not None), None)
     checkpoint = None
     if newest or restored_step is not None:
@@ -70,11 +70,6 @@ def told(view: View) -> Told:
     damages = {damage.object: damage for outcome in outcomes for damage in outcome.damages}
     damages |= {damage.object: damage for report in reports for damage in report.damages}
     return Told(_progress(reports) or view.status.progress, checkpoint, bool(restored), tuple(damages.values()))
-
-
-def _row(view: View) -> tuple[AttemptRow, ...]:
-    """Return the row of the current attempt, if there is one."""
-    return tuple(row for row in (view.status.attempts or ())[-1:] if row.attempt == view.attempt)
 
 
 def _outcomes(view: View) -> tuple[Outcome, ...]:
