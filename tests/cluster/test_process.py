@@ -15,10 +15,14 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from holdfast.app import log_events, series
 from holdfast.app.handlers import FINALIZER
+from holdfast.seams import ApiError
 from holdfast.seams.real import SystemClock, TaskSpawner
 from tests.support.apiserver import MemoryApiServer
+from tests.support.apiserver_faults import matching
 from tests.support.apiserver_http import HttpApiServer
 from tests.support.apiserver_store import Document
 
@@ -143,11 +147,8 @@ async def test_it_starts_serves_and_stops(house: House) -> None:
     assert (await operator.get("/readyz"))[0] == 200
     metrics = (await operator.get("/metrics"))[1]
     assert "holdfast_leader 1.0" in metrics
-    assert 'holdfast_api_requests_total{code="200",verb="create"}' in metrics
-    state = json.loads((await operator.get("/debug/state"))[1])
-    assert state["leading"]
-    assert state["caches"]["pods"]["objects"] == 2
-    assert "trainingjobs/ns/j" in state["objects"]
+    assert 'holdfast_api_requests_total{code="200",resource="pods",verb="create"}' in metrics
+    assert 'holdfast_trainingjobs_waiting{reason="Unschedulable"} 0.0' in metrics
 
     took = await operator.stop()
     assert operator.process.returncode == 0
@@ -161,6 +162,8 @@ async def test_it_starts_serves_and_stops(house: House) -> None:
 async def test_kopf_wakes_and_writes_nothing(house: House) -> None:
     operator = await house.start("op-0")
     await house.leading(operator)
+    # Its watches begin once the kinds are known to be served.
+    await until(lambda: bool(house.kopf_requests()))
     for number in range(5):
         house.memory.put("trainingjobs", {**JOB, "metadata": {"name": f"j-{number}", "namespace": "ns"}})
     await until(lambda: len(house.memory.all("pods")) == 10)
@@ -198,6 +201,60 @@ async def test_an_api_server_that_goes_away_is_waited_for(house: House) -> None:
     assert operator.process.returncode is None
 
 
+async def test_the_metrics_are_exactly_the_documented_ones(house: House) -> None:
+    house.memory.put("trainingjobs", JOB)
+    operator = await house.start("op-0")
+    await house.leading(operator)
+    await until(lambda: len(house.memory.all("pods")) == 2)
+    found = {family.name: family for family in text_string_to_metric_families((await operator.get("/metrics"))[1])}
+    wanted = {one.name.removesuffix("_total"): one for one in series.ALL}
+    assert sorted(found) == sorted(wanted)
+    for name, one in wanted.items():
+        assert found[name].type == one.kind
+        assert one in series.PROCESS or found[name].documentation == one.meaning
+        for sample in found[name].samples:
+            assert set(sample.labels) - {"le"} == set(one.labels), sample
+            for label in one.labels:
+                words = series.LABELS[label]
+                assert words is None or sample.labels[label] in words, sample
+
+
+async def test_every_log_line_has_a_documented_event(house: House) -> None:
+    house.memory.put("trainingjobs", JOB)
+    operator = await house.start("op-0", HOLDFAST_LOG_LEVEL="DEBUG")
+    await house.leading(operator)
+    await until(lambda: len(house.memory.all("pods")) == 2)
+    await operator.stop()
+    assert set(operator.events()) <= log_events.EVENTS.keys() | {log_events.LIBRARY}
+    assert {"operator.started", "lease.acquired", "engine.leads", log_events.LIBRARY} <= set(operator.events())
+
+
+async def test_kinds_that_are_not_served_yet_are_waited_for_and_are_no_error(house: House) -> None:
+    """For seconds after a CRD was created, the API server answers 429 to lists of its objects."""
+    house.memory.faults.refuse(
+        matching("GET", "/trainingjobs"), ApiError(429, "TooManyRequests", "storage is (re)initializing"), times=3
+    )
+    operator = await house.start("op-0")
+    await house.leading(operator)
+    house.memory.put("trainingjobs", JOB)
+    await until(lambda: len(house.memory.all("pods")) == 2)
+    await until(lambda: bool(house.kopf_requests()))
+    assert operator.events().count("watch.failed") == 3
+    assert [line for line in operator.lines if line.get("level") == "ERROR"] == []
+
+
+async def test_a_stop_while_kinds_are_not_served_is_quick_and_gives_the_lease_back(house: House) -> None:
+    house.memory.faults.refuse(
+        matching("GET", "/trainingjobs"), ApiError(429, "TooManyRequests", "storage is (re)initializing"), times=1000
+    )
+    operator = await house.start("op-0")
+    await until(lambda: "lease.acquired" in operator.events())
+    assert await operator.stop() < 4
+    lease = house.memory.find("leases", "system", "holdfast-operator")
+    assert lease is not None
+    assert lease["spec"]["holderIdentity"] == ""
+
+
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
@@ -209,5 +266,6 @@ async def test_wrong_settings_end_it_with_a_clear_word(house: House, environment
     operator = await house.start("op-0", **environment)
     assert await operator.process.wait() == 2
     await house.logs[0]
-    assert message in operator.lines[-1]["text"]
+    assert operator.events() == ["operator.bad_settings"] or operator.events()[1:] == ["operator.bad_settings"]
+    assert message in operator.lines[-1]["error"]
     assert "Traceback" not in str(operator.lines)

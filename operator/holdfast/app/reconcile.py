@@ -14,6 +14,7 @@ from datetime import datetime
 from holdfast.app.currency import Currency
 from holdfast.app.kinds import Registration
 from holdfast.app.missing_nodes import LOOK_AGAIN_S, MissingNodes
+from holdfast.app.passes import PassNote, note
 from holdfast.app.watched import Watched
 from holdfast.cluster.apply import Applier, ApplyResult
 from holdfast.cluster.events import Owner
@@ -41,6 +42,7 @@ class Memory:
     refreshed_at: datetime | None = None
     commanded: frozenset[str] = field(default_factory=frozenset)
     current: bool = False
+    last: PassNote | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class Reconciler:
         self._command(plan, memory)
         result = await self._applier.apply(plan, owner)
         self._remember(plan, result, memory)
+        memory.last = note(plan, result, self._clock.now())
         again = result.dry_run is not None
         retry = result.conflict or bool(result.failures) or bool(result.refusals)
         alarms = [] if plan.requeue_after_s is None else [plan.requeue_after_s]
