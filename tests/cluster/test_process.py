@@ -219,6 +219,33 @@ async def test_the_metrics_are_exactly_the_documented_ones(house: House) -> None
                 assert words is None or sample.labels[label] in words, sample
 
 
+async def test_the_look_inside_of_a_real_replica(house: House) -> None:
+    secret = {"name": "TOKEN", "value": "hush-hush"}
+    job: Document = json.loads(json.dumps(JOB))
+    job["spec"]["template"]["spec"]["containers"][0]["env"] = [secret]
+    house.memory.put("trainingjobs", job)
+    operator = await house.start("op-0")
+    await house.leading(operator)
+    await until(lambda: len(house.memory.all("pods")) == 2)
+    code, text = await operator.get("/debug/state")
+    state = json.loads(text)
+    assert code == 200
+    assert state["leading"]
+    assert state["leader"] == state["identity"] == "op-0_127.0.0.1"
+    assert state["lease"]["leftSeconds"] > 0
+    assert state["caches"]["pods"]["objects"] == 2
+    assert state["objects"]["trainingjobs"]["items"][0]["object"] == "ns/j"
+    assert state["passes"]
+    assert {"heartbeat", "worker", "lease"} <= state["process"]["tasks"].keys()
+    assert state["process"]["deadTasks"] == []
+    code, one = await operator.get("/debug/state?object=ns/j")
+    assert (code, json.loads(one)["podCount"]) == (200, 2)
+    assert "hush-hush" not in text + one
+    assert (await operator.get("/debug/state?object=ns/other"))[0] == 404
+    code, text = await operator.get("/debug/state?limit=many")
+    assert (code, json.loads(text)["error"]) == (400, "limit must be a whole number from 0 to 1000")
+
+
 async def test_every_log_line_has_a_documented_event(house: House) -> None:
     house.memory.put("trainingjobs", JOB)
     operator = await house.start("op-0", HOLDFAST_LOG_LEVEL="DEBUG")

@@ -82,12 +82,13 @@ class Tally:
         if since is None or not owner:
             return
         known = self._newest.get(owner)
+        first = known is None
         for commit in sorted(report.commits, key=_order):
             at = _time(commit.committed_at)
             if known is not None and _order(commit) <= known[0]:
                 continue
             # Of a job that was not heard of in this term, only what is newer than the term is news.
-            if known is not None or (at is not None and at >= since):
+            if not first or (at is not None and at >= since):
                 self._committed(commit, at, known[1] if known is not None else None)
             known = (_order(commit), at)
         self._newest[owner] = known if known is not None else ((0, -1), None)
