@@ -26,6 +26,7 @@ SAMPLE = 20
 PAGE = 100
 LARGEST_PAGE = 1000
 PODS_SHOWN = 200
+TASK_NAMES = 50
 
 Shown = dict[str, object]
 
@@ -80,7 +81,7 @@ class Inside:
             "passes": engine.history.told(),
             "reports": self._reports(),
             "process": {
-                "tasks": dict(Counter(process.tasks()).most_common(SAMPLE)),
+                "tasks": dict(Counter(process.tasks()).most_common(TASK_NAMES)),
                 "threads": process.threads(),
                 "sockets": process.sockets(),
                 "loopLateSeconds": round(engine.heartbeat.worst_s(), 3),
