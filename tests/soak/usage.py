@@ -18,14 +18,16 @@ from tests.soak.slopes import Sample
 EVERY_S = 5.0
 _PORT = 8080
 
-# For each of our processes: role, start in clock ticks, seconds it has run, resident kB, files, sockets, threads.
-_LOOK = r"""
+# Brackets, so that neither this script nor what it runs is taken for one of ours. It prints for each of those: role,
+# process, start in clock ticks, seconds since boot, resident kB, open files, sockets, threads.
+LOOK = r"""
 read up _ </proc/uptime
-for p in /proc/[0-9]*; do
+for p in $(grep -lsa -e 'holdfast-operato[r]' -e 'holdfast-sideca[r]' /proc/[0-9]*/cmdline); do
+  p=${p%/cmdline}
   words=$(tr '\0' ' ' <"$p/cmdline" 2>/dev/null) || continue
   case "$words" in
-    *holdfast-operator*|*holdfast.app.main*) role=operator ;;
-    *holdfast-sidecar\ run*|*holdfast.sidecar.main\ run*) role=sidecar ;;
+    *holdfast-operato[r]*) role=operator ;;
+    *holdfast-sideca[r]\ run*) role=sidecar ;;
     *) continue ;;
   esac
   stat=$(cat "$p/stat" 2>/dev/null) || continue
@@ -61,7 +63,7 @@ class Usage:
         while not self._stopping.wait(EVERY_S):
             for node in self._lab.workers():
                 try:
-                    self.samples += on_node(node, self._lab.kube.docker("exec", node, "sh", "-c", _LOOK))
+                    self.samples += on_node(node, self._lab.kube.docker("exec", node, "sh", "-c", LOOK))
                 except Problem:
                     # A node that is off.
                     self.trouble += 1
