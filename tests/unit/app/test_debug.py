@@ -12,13 +12,16 @@ from holdfast.api import labels
 from holdfast.api.wire import Commit, Report, StoreState
 from holdfast.app.debug import LARGEST_PAGE, PODS_SHOWN, BadQuestion, Inside
 from holdfast.app.operator import Replica
+from holdfast.app.reconcile import Memory
 from holdfast.app.settings import OperatorSettings
 from holdfast.planning.observed import CustomObject, Metadata, Pod, PodSpec, PodStatus
-from holdfast.planning.plan import TRAINING_JOBS
+from holdfast.planning.plan import PODS, TRAINING_JOBS
 from tests.support.apiserver import MemoryApiServer
 from tests.support.clock import SeededRandom, SeededSpawner, VirtualClock, run_until
 
 SECRET = "hush-hush"
+# As long as Kubernetes has names.
+LONG = "x" * 240
 
 
 def made(settings_name: str = "op-0") -> tuple[Replica, Inside, VirtualClock, MemoryApiServer]:
@@ -42,7 +45,7 @@ def shown(answer: object) -> str:
 def job(number: int) -> CustomObject:
     return CustomObject(
         metadata=Metadata(
-            namespace=f"ns-{number % 10}", name=f"job-{number:05d}", uid=f"uid-{number}", resource_version="1"
+            namespace=f"ns-{number % 10}", name=f"job-{number:05d}{LONG}", uid=f"uid-{number}", resource_version="1"
         ),
         spec={"template": {"env": SECRET}},
         status={"phase": "Running", "reason": "Running", "message": "m" * 1000},
@@ -85,7 +88,7 @@ def report(number: int) -> Report:
 
 
 async def test_it_stays_small_with_fifty_thousand_pods() -> None:
-    replica, inside, _, _ = made()
+    replica, inside, clock, _ = made()
     replica.watched.objects[TRAINING_JOBS].replace([job(number) for number in range(5000)])
     one = job(0)
     replica.watched.pods.replace(
@@ -93,15 +96,27 @@ async def test_it_stays_small_with_fifty_thousand_pods() -> None:
     )
     for number in range(50_000):
         replica.inbox.put(report(number))
+    [registration] = replica.watched.registrations.values()
+    for key in replica.watched.objects[TRAINING_JOBS].sorted_keys():
+        replica.engine.queue.add((registration, key))
+        replica.engine.queue.retry((registration, key))
+        replica.watched.expectations.expect_created(key[1], PODS, *key)
+        replica.engine.history.add("/".join(key), clock.now(), 0.1, "retry")
+        waiting = ("AwaitingPods", clock.now())
+        replica.reconciler._memories[(registration, key)] = Memory(waiting=waiting)
     text = shown(inside.state())
-    assert len(text) < 64_000
+    assert len(text) < 256_000
     state = orjson.loads(text)
     assert state["caches"]["pods"]["objects"] == 50_000
     assert state["reports"]["phases"] == {"Watching": 50_000}
     assert state["objects"]["trainingjobs"]["count"] == 5000
+    assert state["waiting"]["AwaitingPods"]["objects"] == 5000
+    assert (state["queue"]["waiting"], len(state["queue"]["longestWaits"])) == (5000, 20)
+    assert (state["expecting"]["objects"], len(state["expecting"]["sample"])) == (5000, 20)
+    await replica.engine.queue.close()
     largest = shown(inside.state(LARGEST_PAGE))
-    assert len(largest) < 512_000
-    whole = shown(inside.object("ns-0", "job-00000"))
+    assert len(largest) < 1_000_000
+    whole = shown(inside.object("ns-0", one.metadata.name))
     assert len(whole) < 256_000
     answer = orjson.loads(whole)
     assert (answer["podCount"], len(answer["pods"])) == (50_000, PODS_SHOWN)
