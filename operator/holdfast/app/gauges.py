@@ -94,7 +94,9 @@ def _jobs(metrics: Metrics, engine: Engine, tally: Tally, now: Callable[[], date
         series.JOBS_WAITING,
         lambda: {word: number for word, number in by("reason", reasons, "").items() if word in reasons},
     )
-    metrics.read(series.COMMIT_OLDEST, lambda: oldest_commit_s(jobs(), tally, now()))
+    # A follower hears no reports, and status is up to a minute older.
+    leads = engine.elector
+    metrics.read(series.COMMIT_OLDEST, lambda: oldest_commit_s(jobs(), tally, now()) if leads.leading else 0.0)
 
 
 def _numbers(counted: Counter[str], words: Iterable[str]) -> dict[str, float]:

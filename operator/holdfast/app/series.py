@@ -105,7 +105,7 @@ EXPECTATIONS: Final = Series(
 API_REQUESTS: Final = Series(
     "holdfast_api_requests_total",
     "counter",
-    "Requests to the API server by verb, resource and status code (0: no answer). Watches count when they open.",
+    "Requests to the API server. `code` is 200 for every success and 0 for no answer; watches count when they open.",
     ("verb", "resource", "code"),
 )
 API_SECONDS: Final = Series(
@@ -176,7 +176,7 @@ COMMIT_INTERVAL: Final = Series(
 COMMIT_OLDEST: Final = Series(
     "holdfast_oldest_commit_seconds",
     "gauge",
-    "The greatest age of the newest commit of a running job (before its first commit: of the attempt), over all jobs.",
+    "On the leader: the greatest age, over all running jobs, of the newest commit (before the first: of the attempt).",
 )
 RESTORES: Final = Series(
     "holdfast_restores_total", "counter", "Restore steps of pods that ended; `Failed` left no word.", ("outcome",)
