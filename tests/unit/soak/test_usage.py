@@ -32,13 +32,15 @@ def test_the_look_at_a_node_finds_a_process_and_what_it_holds(tmp_path: Path) ->
         for process in (sidecar, other):
             assert process.stdout is not None
             process.stdout.readline()
-        text = subprocess.run(["sh", "-c", LOOK], capture_output=True, text=True, timeout=30, check=True).stdout
+        look = subprocess.Popen(["sh", "-c", LOOK], stdout=subprocess.PIPE, text=True)
+        text = look.communicate(timeout=30)[0]
     finally:
         for process in (sidecar, other):
             process.kill()
             process.communicate()
     found = {one.life.split("/")[1]: one for one in on_node("node", text)}
-    assert list(found) == [str(sidecar.pid)], "neither the hook, nor the script that looks"
+    # A local cluster on this machine may have sidecars of its own.
+    assert found.keys().isdisjoint({str(other.pid), str(look.pid)}), "neither the hook, nor the script that looks"
     seen = found[str(sidecar.pid)]
     assert seen.role == "sidecar"
     assert 0 <= seen.age_s < 30
