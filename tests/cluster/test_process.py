@@ -239,6 +239,8 @@ async def test_the_look_inside_of_a_real_replica(house: House) -> None:
     assert state["caches"]["pods"]["objects"] == 2
     assert state["objects"]["trainingjobs"]["items"][0]["object"] == "ns/j"
     assert state["passes"]
+    followed = {name.removeprefix("reflector-") for name in state["process"]["tasks"] if name.startswith("reflector-")}
+    assert state["caches"].keys() == followed, "the staleness of each is told"
     assert {"heartbeat", "worker", "lease"} <= state["process"]["tasks"].keys()
     assert state["process"]["deadTasks"] == []
     code, one = await operator.get("/debug/state?object=ns/j")

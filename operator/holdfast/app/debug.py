@@ -171,16 +171,15 @@ class Inside:
         }
 
     def _caches(self) -> Shown:
-        watched = self._engine.watched
         return {
-            resource.plural: {
-                "objects": len(watched.caches[resource]),
-                "synced": watched.caches[resource].synced,
+            word: {
+                "objects": len(cache),
+                "synced": cache.synced,
                 "silentSeconds": round(reflector.silence_s(), 3),
                 "lists": reflector.relists,
                 "oddObjects": reflector.odd_objects,
             }
-            for resource, reflector in watched.reflectors.items()
+            for word, (reflector, cache) in self._engine.watched.followed().items()
         }
 
     def _waits(self) -> Shown:

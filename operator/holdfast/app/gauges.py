@@ -51,13 +51,14 @@ def _engine(metrics: Metrics, engine: Engine) -> None:
     metrics.read(series.QUEUE_BUSY, lambda: float(queue.busy))
     metrics.read(series.QUEUE_BACKING_OFF, lambda: float(queue.backing_off))
     metrics.read(series.EXPECTATIONS, lambda: float(len(watched.expectations)))
-    reflectors = watched.reflectors
-    metrics.read(series.WATCH_SILENCE, lambda: {one.plural: item.silence_s() for one, item in reflectors.items()})
+    metrics.read(series.WATCH_SILENCE, lambda: {word: one.silence_s() for word, (one, _) in watched.followed().items()})
     metrics.read(
-        series.WATCHED_OBJECTS, lambda: {one.plural: float(len(cache)) for one, cache in watched.caches.items()}
+        series.WATCHED_OBJECTS, lambda: {word: float(len(cache)) for word, (_, cache) in watched.followed().items()}
     )
-    metrics.read(series.LISTS, lambda: {one.plural: float(item.relists) for one, item in reflectors.items()})
-    metrics.read(series.ODD_OBJECTS, lambda: {one.plural: float(item.odd_objects) for one, item in reflectors.items()})
+    metrics.read(series.LISTS, lambda: {word: float(one.relists) for word, (one, _) in watched.followed().items()})
+    metrics.read(
+        series.ODD_OBJECTS, lambda: {word: float(one.odd_objects) for word, (one, _) in watched.followed().items()}
+    )
 
 
 def _reports(metrics: Metrics, reports: ReportService, inbox: Inbox, commands: CommandBoard, clock: Clock) -> None:

@@ -37,6 +37,7 @@ LABELS: Final[Mapping[str, tuple[str, ...] | None]] = {
     "resource": (
         *(one.plural for one in (TRAINING_JOBS, PODS, SERVICES, NODES, EVENTS, LEASES)),
         f"{TRAINING_JOBS.plural}/status",
+        "strangers",
         "secrets",
         "tokenreviews",
     ),
@@ -117,7 +118,12 @@ WATCH_SILENCE: Final = Series(
     "Time since anything was heard of the list or watch of a resource; bookmarks come about once a minute.",
     ("resource",),
 )
-WATCHED_OBJECTS: Final = Series("holdfast_watched_objects", "gauge", "Objects in the caches.", ("resource",))
+WATCHED_OBJECTS: Final = Series(
+    "holdfast_watched_objects",
+    "gauge",
+    "Objects in the caches; `strangers` are pods of others that hold TPU chips.",
+    ("resource",),
+)
 LISTS: Final = Series("holdfast_lists_total", "counter", "Complete lists that have filled a cache.", ("resource",))
 ODD_OBJECTS: Final = Series(
     "holdfast_odd_objects_total",
