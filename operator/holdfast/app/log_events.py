@@ -38,6 +38,7 @@ EVENTS: Final = {
     "pass.failed": "A plan raised an exception, which is a bug; please report it. Other objects are not touched.",
     "watch.failed": "A list or watch failed and is begun anew after a pause. Seen once or twice while a CRD is new.",
     "watch.odd_object": "An object could not be read; the one known before stays.",
+    "watch.disordered": "A watch sent an older version after a newer one; the resource is listed anew.",
     "event.not_posted": "A Kubernetes Event could not be posted; it is not tried again.",
     "reports.not_ready": "The endpoint lacks its authority or its port; it tries again.",
     "reports.leaf_issued": "A new server certificate is in use, until `endsAt`.",

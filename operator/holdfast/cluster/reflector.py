@@ -257,7 +257,7 @@ class Reflector(Generic[T]):
         """
         new, held = version_number(version), version_number(self._version)
         if 0 <= new < held:
-            self._log("watch.disordered", version=version, after=self._version)
+            logger.warning("watch.disordered", extra=self._fields(version=version, after=self._version))
             raise _ListAgain
         if new == held >= 0:
             return False
