@@ -7,6 +7,7 @@
 
 PYTHON ?= python3
 N ?= 2
+MINUTES ?= 20
 HOLDFAST_CLUSTER ?= holdfast
 export HOLDFAST_CLUSTER
 VENV := .venv/bin
@@ -17,9 +18,9 @@ POINTS ?=
 PURE := $(wildcard tests/unit/api tests/unit/accelerators tests/unit/planning tests/unit/training)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps check format test test-unit test-pure test-fleet e2e crash-points schedules paused-leader chaos demo \
-	crds lock chart images cluster-up cluster-down cluster-status node-off node-partition node-on fleet-up fleet-down \
-	fleet-status clean clean-cache
+.PHONY: help deps check format test test-unit test-pure test-fleet e2e crash-points schedules paused-leader chaos soak \
+	demo crds reference lock chart images cluster-up cluster-down cluster-status node-off node-partition node-on \
+	fleet-up fleet-down fleet-status clean clean-cache
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +34,7 @@ check: deps ## lint, types, doors between rooms, generated files, file sizes, th
 	$(VENV)/mypy
 	PYTHONPATH=operator $(VENV)/lint-imports
 	$(VENV)/python -m holdfast.api.crd --check
+	$(VENV)/python -m holdfast.app.reference --check
 	$(VENV)/python -m deploy.chart check
 	$(VENV)/pytest -q tests/unit/guards
 
@@ -68,12 +70,18 @@ paused-leader: deps ## two processes of the operator, the leader stopped for a m
 chaos: deps ## the example trainer with a killed worker, ROUNDS=5 times over
 	$(VENV)/pytest tests/chaos
 
+soak: deps ## random faults on the local cluster for MINUTES=20 (SEED=n repeats them); what is used must stay flat
+	$(VENV)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
 demo: deps ## the main job with its disasters, and the proof; KEEP=1 leaves all up
 	$(VENV)/python -m deploy.demo
 
 crds: deps ## generate crds/, docs/reference/api.md and the chart's copies from the models
 	$(VENV)/python -m holdfast.api.crd
 	$(VENV)/python -m deploy.chart sync
+
+reference: deps ## generate docs/reference/metrics.md and logs.md from what the code defines
+	$(VENV)/python -m holdfast.app.reference
 
 chart: deps ## check the chart and package it into dist/
 	$(VENV)/python -m deploy.chart check

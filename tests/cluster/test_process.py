@@ -15,10 +15,14 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from holdfast.app import log_events, series
 from holdfast.app.handlers import FINALIZER
+from holdfast.seams import ApiError
 from holdfast.seams.real import SystemClock, TaskSpawner
 from tests.support.apiserver import MemoryApiServer
+from tests.support.apiserver_faults import matching
 from tests.support.apiserver_http import HttpApiServer
 from tests.support.apiserver_store import Document
 
@@ -29,6 +33,10 @@ JOB: Document = {
         "template": {"spec": {"containers": [{"name": "trainer", "image": "busybox"}]}},
     },
 }
+
+
+# A list and a watch of it look the same here.
+JOBS = ("GET", "/apis/holdfast.dev/v1alpha1/trainingjobs")
 
 
 def free_port() -> int:
@@ -143,11 +151,8 @@ async def test_it_starts_serves_and_stops(house: House) -> None:
     assert (await operator.get("/readyz"))[0] == 200
     metrics = (await operator.get("/metrics"))[1]
     assert "holdfast_leader 1.0" in metrics
-    assert 'holdfast_api_requests_total{code="200",verb="create"}' in metrics
-    state = json.loads((await operator.get("/debug/state"))[1])
-    assert state["leading"]
-    assert state["caches"]["pods"]["objects"] == 2
-    assert "trainingjobs/ns/j" in state["objects"]
+    assert 'holdfast_api_requests_total{code="200",resource="pods",verb="create"}' in metrics
+    assert 'holdfast_trainingjobs_waiting{reason="Unschedulable"} 0.0' in metrics
 
     took = await operator.stop()
     assert operator.process.returncode == 0
@@ -161,13 +166,14 @@ async def test_it_starts_serves_and_stops(house: House) -> None:
 async def test_kopf_wakes_and_writes_nothing(house: House) -> None:
     operator = await house.start("op-0")
     await house.leading(operator)
+    # Its watches begin once the kinds are known to be served.
+    await until(lambda: house.kopf_requests().count(JOBS) >= 2)
     for number in range(5):
         house.memory.put("trainingjobs", {**JOB, "metadata": {"name": f"j-{number}", "namespace": "ns"}})
     await until(lambda: len(house.memory.all("pods")) == 10)
     house.memory.remove("trainingjobs", "ns", "j-0")
     await until(lambda: len(house.memory.all("pods")) == 8)
     requests = house.kopf_requests()
-    assert requests, "Kopf took part at all"
     assert {method for method, _ in requests} == {"GET"}
     for job in house.memory.all("trainingjobs"):
         assert "annotations" not in job["metadata"]
@@ -198,6 +204,95 @@ async def test_an_api_server_that_goes_away_is_waited_for(house: House) -> None:
     assert operator.process.returncode is None
 
 
+async def test_the_metrics_are_exactly_the_documented_ones(house: House) -> None:
+    house.memory.put("trainingjobs", JOB)
+    operator = await house.start("op-0")
+    await house.leading(operator)
+    await until(lambda: len(house.memory.all("pods")) == 2)
+    found = {family.name: family for family in text_string_to_metric_families((await operator.get("/metrics"))[1])}
+    wanted = {one.name.removesuffix("_total"): one for one in series.ALL}
+    assert sorted(found) == sorted(wanted)
+    for name, one in wanted.items():
+        assert found[name].type == one.kind
+        assert one in series.PROCESS or found[name].documentation == one.meaning
+        for sample in found[name].samples:
+            assert set(sample.labels) - {"le"} == set(one.labels), sample
+            for label in one.labels:
+                words = series.LABELS[label]
+                assert words is None or sample.labels[label] in words, sample
+
+
+async def test_the_look_inside_of_a_real_replica(house: House) -> None:
+    secret = {"name": "TOKEN", "value": "hush-hush"}
+    job: Document = json.loads(json.dumps(JOB))
+    job["spec"]["template"]["spec"]["containers"][0]["env"] = [secret]
+    house.memory.put("trainingjobs", job)
+    operator = await house.start("op-0")
+    await house.leading(operator)
+    await until(lambda: len(house.memory.all("pods")) == 2)
+    code, text = await operator.get("/debug/state")
+    state = json.loads(text)
+    assert code == 200
+    assert state["leading"]
+    assert state["leader"] == state["identity"] == "op-0_127.0.0.1"
+    assert state["lease"]["leftSeconds"] > 0
+    assert state["caches"]["pods"]["objects"] == 2
+    assert state["objects"]["trainingjobs"]["items"][0]["object"] == "ns/j"
+    assert state["passes"]
+    followed = {name.removeprefix("reflector-") for name in state["process"]["tasks"] if name.startswith("reflector-")}
+    assert state["caches"].keys() == followed, "the staleness of each is told"
+    assert {"heartbeat", "worker", "lease"} <= state["process"]["tasks"].keys()
+    assert state["process"]["deadTasks"] == []
+    code, one = await operator.get("/debug/state?object=ns/j")
+    assert (code, json.loads(one)["podCount"]) == (200, 2)
+    assert "hush-hush" not in text + one
+    assert (await operator.get("/debug/state?object=ns/other"))[0] == 404
+    code, text = await operator.get("/debug/state?limit=many")
+    assert (code, json.loads(text)["error"]) == (400, "limit must be a whole number from 0 to 1000")
+
+
+async def test_every_log_line_has_a_documented_event(house: House) -> None:
+    house.memory.put("trainingjobs", JOB)
+    operator = await house.start("op-0", HOLDFAST_LOG_LEVEL="DEBUG")
+    await house.leading(operator)
+    await until(lambda: len(house.memory.all("pods")) == 2)
+    await operator.stop()
+    assert set(operator.events()) <= log_events.EVENTS.keys() | {log_events.LIBRARY}
+    assert {"operator.started", "lease.acquired", "engine.leads", log_events.LIBRARY} <= set(operator.events())
+
+
+async def test_kinds_that_are_not_served_yet_are_waited_for_and_are_no_error(house: House) -> None:
+    """For seconds after a CRD was created, the API server answers 429 to lists of its objects."""
+    served = [False]
+    house.memory.faults.refuse(
+        lambda method, path: not served[0] and path.endswith("/trainingjobs"),
+        ApiError(429, "TooManyRequests", "storage is (re)initializing"),
+        times=1000,
+    )
+    operator = await house.start("op-0")
+    await until(lambda: "lease.acquired" in operator.events())
+    await asyncio.sleep(2)
+    served[0] = True
+    house.memory.put("trainingjobs", JOB)
+    await house.leading(operator)
+    await until(lambda: len(house.memory.all("pods")) == 2)
+    await until(lambda: house.kopf_requests().count(JOBS) >= 2)
+    assert operator.events().count("watch.failed") >= 2
+    assert [line for line in operator.lines if line.get("level") == "ERROR"] == []
+
+
+async def test_a_stop_while_kinds_are_not_served_is_quick_and_gives_the_lease_back(house: House) -> None:
+    house.memory.faults.refuse(
+        matching("GET", "/trainingjobs"), ApiError(429, "TooManyRequests", "storage is (re)initializing"), times=1000
+    )
+    operator = await house.start("op-0")
+    await until(lambda: "lease.acquired" in operator.events())
+    assert await operator.stop() < 4
+    lease = house.memory.find("leases", "system", "holdfast-operator")
+    assert lease is not None
+    assert lease["spec"]["holderIdentity"] == ""
+
+
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
@@ -209,5 +304,6 @@ async def test_wrong_settings_end_it_with_a_clear_word(house: House, environment
     operator = await house.start("op-0", **environment)
     assert await operator.process.wait() == 2
     await house.logs[0]
-    assert message in operator.lines[-1]["text"]
+    assert operator.events() == ["operator.bad_settings"] or operator.events()[1:] == ["operator.bad_settings"]
+    assert message in operator.lines[-1]["error"]
     assert "Traceback" not in str(operator.lines)

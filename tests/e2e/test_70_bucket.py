@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from deploy.demo.lab import REPLY_S, Lab
-from deploy.kind import addons
+from deploy.demo.lab import Lab
+from tests.e2e.harness.outage import scale_bucket
 from tests.e2e.harness.plain_trainer import state_after
 from tests.e2e.harness.runs import Run, Runs
 from tests.e2e.harness.waiting import until
@@ -15,20 +15,6 @@ from tests.e2e.harness.waiting import until
 pytestmark = pytest.mark.usefixtures("operator_under_fire")
 
 _AWAY_S = 60.0
-_NAMESPACE, _DEPLOYMENT = "holdfast-bucket", "bucket"
-
-
-def _scale(lab: Lab, replicas: int) -> None:
-    body = {"spec": {"replicas": replicas}}
-    lab.apps.patch_namespaced_deployment_scale(_DEPLOYMENT, _NAMESPACE, body, _request_timeout=REPLY_S)
-    until(
-        f"the bucket has {replicas} replicas",
-        lambda: (
-            len(lab.core.list_namespaced_pod(_NAMESPACE, _request_timeout=REPLY_S).items) == replicas
-            and addons.bucket_answers(lab.bucket.url, lab.bucket.name) == bool(replicas)
-        ),
-        within_s=60,
-    )
 
 
 def _steps(run: Run) -> int:
@@ -38,7 +24,7 @@ def _steps(run: Run) -> int:
 def test_bucket_away_for_a_minute(lab: Lab, runs: Runs) -> None:
     run = runs.plain("outage", workers=2, STEPS=200, STEP_SECONDS=0.5)
     run.committed(10, within_s=120)
-    _scale(lab, 0)
+    scale_bucket(lab, 0)
     began, before = time.monotonic(), _steps(run)
     try:
         until(
@@ -51,7 +37,7 @@ def test_bucket_away_for_a_minute(lab: Lab, runs: Runs) -> None:
         time.sleep(max(0.0, _AWAY_S - (time.monotonic() - began)))
         assert _steps(run) > before + 40, "training must not wait for the bucket"
     finally:
-        _scale(lab, 1)
+        scale_bucket(lab, 1)
     reached = _steps(run) // 10 * 10
     run.committed(reached, within_s=90)
     status = run.succeeded(within_s=180)

@@ -12,6 +12,10 @@ from tests.support.apiserver import MemoryApiServer
 from tests.support.apiserver_paths import RESOURCES
 from tests.support.apiserver_store import Document
 
+# Kopf watches nothing before it has discovered these, though it never asks for them here.
+_NAMESPACES = ("", "v1", "namespaces", "Namespace")
+_CRDS = ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
+
 VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
 
 
@@ -90,7 +94,7 @@ def _discovery(path: str) -> Document | None:
     if path == "/api":
         return {"kind": "APIVersions", "versions": ["v1"]}
     if path == "/apis":
-        versions = sorted({(info.group, info.version) for info in RESOURCES if info.group})
+        versions = sorted({(info.group, info.version) for info in RESOURCES if info.group} | {_CRDS[:2]})
         return {"kind": "APIGroupList", "groups": [_group(group, version) for group, version in versions]}
     if parts[0] == "api" and len(parts) == 2:
         return _resources("", parts[1])
@@ -106,7 +110,11 @@ def _group(group: str, version: str) -> Document:
 
 def _resources(group: str, version: str) -> Document:
     found = [info for info in RESOURCES if (info.group, info.version) == (group, version)]
-    listed: list[Document] = []
+    listed: list[Document] = [
+        {"name": plural, "singularName": kind.lower(), "kind": kind, "verbs": VERBS, "namespaced": False}
+        for place, at, plural, kind in (_NAMESPACES, _CRDS)
+        if (place, at) == (group, version)
+    ]
     for info in found:
         entry = {"name": info.plural, "singularName": info.kind.lower(), "kind": info.kind, "verbs": VERBS}
         listed.append({**entry, "namespaced": info.namespaced})

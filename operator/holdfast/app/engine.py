@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable
 
 from holdfast.app.kinds import Registration
+from holdfast.app.passes import History
+from holdfast.app.process import Heartbeat
 from holdfast.app.reconcile import Outcome, Reconciler
 from holdfast.app.watched import Watched
 from holdfast.cluster.client import LeadershipLost
@@ -45,11 +47,13 @@ class Engine:
         self.reconciler = reconciler
         self.elector = elector
         self.queue = queue
+        self.heartbeat = Heartbeat(clock)
+        self.history = History()
         self._clock = clock
         self._spawner = spawner
         self._workers = workers
         self._ready = ready
-        self._pass_listeners: list[Callable[[float, Outcome | None], None]] = []
+        self._pass_listeners: list[Callable[[float, str], None]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._worker_tasks: list[asyncio.Task[None]] = []
         self._idle = asyncio.Event()
@@ -58,8 +62,8 @@ class Engine:
         self._something_came_free = False
         elector.listen(lambda leading: self._leading_changed.set())
 
-    def on_pass(self, listener: Callable[[float, Outcome | None], None]) -> None:
-        """Call `listener(seconds, outcome)` after every pass; the outcome of one that raised is None."""
+    def on_pass(self, listener: Callable[[float, str], None]) -> None:
+        """Call `listener(seconds, result)` after every pass; the result is `done`, `retry`, or `error` if it raised."""
         self._pass_listeners.append(listener)
 
     def wake(self, resource: Resource | None, key: Key | None) -> None:
@@ -80,6 +84,7 @@ class Engine:
             *self.watched.start(self._spawner),
             self._spawner.spawn(self.elector.run(), name="lease"),
             self._spawner.spawn(self._follow_leadership(), name="leadership"),
+            self._spawner.spawn(self.heartbeat.run(), name="heartbeat"),
         ]
 
     async def stop(self) -> None:
@@ -156,8 +161,10 @@ class Engine:
         except Exception:
             # A plan that raises is a bug; the other objects must not suffer from it.
             logger.exception("pass.failed", extra={"fields": {"namespace": key[0], "object": key[1]}})
+        seconds, result = self._clock.monotonic() - began, _result_of(outcome)
+        self.history.add(_name_of(work), self._clock.now(), seconds, result)
         for listener in self._pass_listeners:
-            listener(self._clock.monotonic() - began, outcome)
+            listener(seconds, result)
         self._reschedule(work, outcome)
 
     def _reschedule(self, work: Work, outcome: Outcome | None) -> None:
@@ -185,3 +192,12 @@ class Engine:
         problems += [f"{refusal.name}: {refusal.code} {refusal.reason}" for refusal in result.refusals[:3]]
         fields = {"namespace": key[0], "object": key[1], "problems": problems}
         logger.warning("pass.incomplete", extra={"fields": fields})
+
+
+def _result_of(outcome: Outcome | None) -> str:
+    return "error" if outcome is None else "retry" if outcome.retry else "done"
+
+
+def _name_of(work: Work) -> str:
+    registration, (namespace, name) = work
+    return f"{registration.resource.plural}/{namespace}/{name}"

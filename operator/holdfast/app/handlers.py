@@ -7,6 +7,7 @@ has (it would strip its own finalizer from objects otherwise).
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
@@ -97,6 +98,7 @@ def registry(
     *,
     wake: Wake,
     start: Callable[[], Awaitable[None]],
+    served: Callable[[], Awaitable[None]],
     stop: Callable[[], Awaitable[None]],
 ) -> kopf.OperatorRegistry:
     """Return the registry with every handler: start and stop of the engine, login, and the triggers.
@@ -108,6 +110,13 @@ def registry(
     @kopf.on.startup(registry=made)
     async def on_startup(**_: Any) -> None:
         await start()
+        try:
+            # Kopf's own watches begin after this. They call it an error when a kind is not served yet.
+            await served()
+        except asyncio.CancelledError:
+            # Kopf does not clean up after a start that did not end.
+            await stop()
+            raise
 
     @kopf.on.cleanup(registry=made)
     async def on_cleanup(**_: Any) -> None:

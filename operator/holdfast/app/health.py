@@ -1,35 +1,35 @@
 """Health that tells the truth, on a server of its own: `/healthz`, `/readyz`, `/metrics`, `/debug/state`.
 
-Live: every task that should run for ever does, watches are heard of, and no key waits for ages. Ready: the caches are
-filled and the report endpoint is up; a follower is ready too. An API server that is away does not make the operator
-unhealthy for `SILENT_S`: starting anew would not bring it back.
+Live: every task that should run for ever does, watches and the lease are heard of, the event loop is in time, and no
+key waits for ages. Ready: the caches are filled and the report endpoint is up; a follower is ready too. An API server
+that is away does not make the operator unhealthy for `SILENT_S`: starting anew would not bring it back. A loop that
+stands still altogether does not even answer, which the kubelet takes for the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import orjson
 from aiohttp import web
 
+from holdfast.app.debug import BadQuestion, Inside
 from holdfast.app.engine import Engine
 from holdfast.app.metrics import Metrics
 from holdfast.reports.service import ReportService
 
 SILENT_S = 600.0
 STUCK_S = 300.0
-
-State = Mapping[str, object]
+# Two requests of at most 4 s and a pause of 2 s make one try.
+LEASE_STUCK_S = 60.0
 
 
 class HealthServer:
     """Serves health, metrics and a look inside."""
 
-    def __init__(self, engine: Engine, metrics: Metrics, reports: ReportService, *, state: Callable[[], State]) -> None:
+    def __init__(self, engine: Engine, metrics: Metrics, reports: ReportService, inside: Inside) -> None:
         self._engine = engine
         self._metrics = metrics
         self._reports = reports
-        self._state = state
+        self._inside = inside
         self._runner: web.AppRunner | None = None
         self.port = 0
 
@@ -63,6 +63,12 @@ class HealthServer:
         ]
         if (silent := engine.watched.strangers.reflector.silence_s()) > SILENT_S:
             found.append(f"the watch of pods of others has been silent for {silent:.0f} s")
+        if (silent := engine.elector.silence_s()) > SILENT_S:
+            found.append(f"the lease could be neither read nor renewed for {silent:.0f} s")
+        if (stuck := engine.elector.stuck_s()) > LEASE_STUCK_S:
+            found.append(f"no try to take or renew the lease has ended for {stuck:.0f} s")
+        if (late := engine.heartbeat.stalled_s()) > 0:
+            found.append(f"the event loop is always late, now by {late:.0f} s or more")
         if self._reports.dead():
             found.append("the report endpoint has ended")
         if (oldest := engine.queue.oldest_s()) > STUCK_S:
@@ -91,9 +97,16 @@ class HealthServer:
     async def _render_metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
-    async def _debug(self, _: web.Request) -> web.Response:
-        body = orjson.dumps(self._state(), default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
-        return web.Response(body=body, content_type="application/json")
+    async def _debug(self, request: web.Request) -> web.Response:
+        status = 200
+        try:
+            answer = self._inside.answer(request.query)
+        except BadQuestion as error:
+            status, answer = 400, {"error": str(error)}
+        except LookupError as error:
+            status, answer = 404, {"error": str(error)}
+        body = orjson.dumps(answer, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+        return web.Response(body=body, status=status, content_type="application/json")
 
 
 def _verdict(problems: list[str]) -> web.Response:

@@ -1,7 +1,7 @@
 """Logs as one JSON object a line: time, level, a stable event name, and fields.
 
 Own code logs an event name and hands its fields over as `extra={"fields": {...}}`; lines of libraries keep their text
-in `message` under the event `log`.
+in `message` under the event `log`. `log_events` has all names.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import sys
 from datetime import UTC, datetime
 
 import orjson
+
+from holdfast.app.log_events import LIBRARY
 
 OWN = "holdfast."
 
@@ -31,7 +33,7 @@ class JsonFormatter(logging.Formatter):
         if record.name.startswith(OWN):
             line["event"] = record.getMessage()
         else:
-            line |= {"event": "log", "message": record.getMessage()}
+            line |= {"event": LIBRARY, "message": record.getMessage()}
         fields = getattr(record, "fields", None)
         if isinstance(fields, dict):
             line |= {key: value for key, value in fields.items() if key not in line}
@@ -47,5 +49,6 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.captureWarnings(True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))

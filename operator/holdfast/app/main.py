@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 import kopf
 import uvloop
 
+from holdfast import __version__
 from holdfast.app.handlers import kopf_settings, registry
 from holdfast.app.kinds import REGISTERED
 from holdfast.app.logs import configure
@@ -19,7 +21,10 @@ from holdfast.cluster.credentials import CredentialsError, discover
 from holdfast.cluster.transport import HttpTransport
 from holdfast.seams.real import SystemClock, SystemRandom, TaskSpawner
 
+EXIT_BROKEN = 1
 EXIT_BAD_SETTINGS = 2
+
+logger = logging.getLogger("holdfast.app.main")
 
 
 async def run(settings: OperatorSettings, environ: Mapping[str, str]) -> None:
@@ -34,6 +39,7 @@ async def run(settings: OperatorSettings, environ: Mapping[str, str]) -> None:
             clock,
             wake=replica.wake,
             start=replica.start,
+            served=replica.served,
             stop=replica.stop,
         )
         await kopf.operator(registry=handlers, settings=kopf_settings(), standalone=True, clusterwide=True)
@@ -41,14 +47,20 @@ async def run(settings: OperatorSettings, environ: Mapping[str, str]) -> None:
 
 def main() -> None:
     """Run the operator; exit with 2 where settings or credentials are missing or wrong."""
+    configure("INFO")
     try:
         settings = from_environment(os.environ)
         configure(settings.log_level)
+        fields = {"version": __version__, "identity": settings.identity, "workers": settings.workers}
+        logger.info("operator.started", extra={"fields": fields})
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(settings, os.environ))
     except (SettingsError, CredentialsError) as error:
-        sys.stderr.write(f"holdfast-operator: {error}\n")
+        logger.error("operator.bad_settings", extra={"fields": {"error": str(error)}})
         sys.exit(EXIT_BAD_SETTINGS)
+    except Exception:
+        logger.exception("operator.broken")
+        sys.exit(EXIT_BROKEN)
 
 
 if __name__ == "__main__":

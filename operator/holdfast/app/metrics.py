@@ -1,90 +1,125 @@
-"""Prometheus metrics. Labels come from closed sets only, so the number of series is bounded by the code, not by use."""
+"""The registry of the series that `series` defines, and what is counted while requests go by."""
 
 from __future__ import annotations
 
-from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from holdfast.api.status import Phase
+from holdfast.app import series
+from holdfast.app.series import Series
 from holdfast.seams import ApiError, ApiTransport, Clock, WatchStream
 
-_SECONDS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.5, 1.0, 4.0, 15.0)
-_VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
-_PHASES = frozenset(phase.value for phase in Phase)
+_VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+_TOTAL = "_total"
+
+# One more series for each, that says when it was first counted: nobody asks for it.
+disable_created_metrics()
+
+Reading = Callable[[], float]
+Readings = Callable[[], Mapping[str, float]]
 
 
 class Metrics:
-    """All series of the operator, in a registry of their own."""
+    """All series of one replica, in a registry of their own.
+
+    What is counted as it happens is counted by `count` and `observe`; what can be read when it is scraped is handed to
+    `read`, once a series.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.passes = Histogram(
-            "holdfast_reconcile_seconds",
-            "Duration of one pass for one object.",
-            ("result",),
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.api_calls = Counter(
-            "holdfast_api_requests_total",
-            "Requests to the API server by verb and status code (0: no answer).",
-            ("verb", "code"),
-            registry=self.registry,
-        )
-        self.api_seconds = Histogram(
-            "holdfast_api_request_seconds",
-            "Duration of requests to the API server by verb.",
-            ("verb",),
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.reports = Counter(
-            "holdfast_reports_total",
-            "Requests to the report endpoint by status code.",
-            ("code",),
-            registry=self.registry,
-        )
+        ProcessCollector(registry=self.registry)
+        self._counters: dict[Series, Counter] = {}
+        self._histograms: dict[Series, Histogram] = {}
 
-    def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Add a gauge without labels that is computed when it is scraped."""
-        Gauge(name, text, registry=self.registry).set_function(value)
+    def count(self, what: Series, *values: str, by: float = 1.0) -> None:
+        """Add to a counter; `values` are those of its labels, in their order."""
+        counter = self._counter(what)
+        (counter.labels(*_bounded(what, values)) if values else counter).inc(by)
 
-    def gauges(self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
-        """Add a gauge with one label; `values` returns every series when it is scraped."""
-        self.registry.register(_Family(name, text, label, values))
+    def observe(self, what: Series, value: float, *values: str) -> None:
+        """Add to a histogram."""
+        histogram = self._histogram(what)
+        (histogram.labels(*_bounded(what, values)) if values else histogram).observe(value)
+
+    def announce(self, *several: Series) -> None:
+        """Show these counters and histograms from the start: one without labels at 0, one with labels as a name."""
+        for what in several:
+            if what.kind == "counter":
+                self._counter(what)
+            else:
+                self._histogram(what)
+
+    def read(self, what: Series, values: Reading | Readings) -> None:
+        """Have a gauge or counter with at most one label computed when it is scraped."""
+        self.registry.register(_Read(what, values))
 
     def render(self) -> bytes:
         """Return the text exposition."""
         return generate_latest(self.registry)
 
+    def _counter(self, what: Series) -> Counter:
+        if what not in self._counters:
+            self._counters[what] = Counter(what.name, what.meaning, what.labels, registry=self.registry)
+        return self._counters[what]
 
-class _Family(Collector):
-    def __init__(self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
-        self._name = name
-        self._text = text
-        self._label = label
+    def _histogram(self, what: Series) -> Histogram:
+        if what not in self._histograms:
+            self._histograms[what] = Histogram(
+                what.name, what.meaning, what.labels, buckets=what.buckets, registry=self.registry
+            )
+        return self._histograms[what]
+
+
+class _Read(Collector):
+    def __init__(self, what: Series, values: Reading | Readings) -> None:
+        self._what = what
         self._values = values
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        family = GaugeMetricFamily(self._name, self._text, labels=(self._label,))
-        for value, number in sorted(self._values().items()):
-            family.add_metric((value,), number)
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        family = self._family()
+        found = self._values()
+        if isinstance(found, Mapping):
+            for value, number in sorted(_merged(self._what, found).items()):
+                family.add_metric((value,), number)
+        else:
+            family.add_metric((), found)
         yield family
 
-    def describe(self) -> Iterator[GaugeMetricFamily]:
+    def describe(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         """Name the family without computing it, which would need what is not wired yet."""
-        yield GaugeMetricFamily(self._name, self._text, labels=(self._label,))
+        yield self._family()
+
+    def _family(self) -> CounterMetricFamily | GaugeMetricFamily:
+        what = self._what
+        if what.kind == "counter":
+            return CounterMetricFamily(what.name.removesuffix(_TOTAL), what.meaning, labels=what.labels)
+        return GaugeMetricFamily(what.name, what.meaning, labels=what.labels)
 
 
-def phases(values: Iterator[str]) -> dict[str, float]:
-    """Count phases; what is none of the known ones counts as `Other`."""
-    tally = Tally(value if value in _PHASES else "Other" for value in values)
-    return {phase: float(count) for phase, count in tally.items()}
+def _bounded(what: Series, values: tuple[str, ...]) -> list[str]:
+    return [series.bounded(label, value) for label, value in zip(what.labels, values, strict=True)]
+
+
+def _merged(what: Series, found: Mapping[str, float]) -> dict[str, float]:
+    """Add up what the label cannot tell apart."""
+    [label] = what.labels
+    merged: dict[str, float] = {}
+    for value, number in found.items():
+        word = series.bounded(label, value)
+        merged[word] = merged.get(word, 0.0) + number
+    return merged
 
 
 class MeasuredTransport:
@@ -106,7 +141,8 @@ class MeasuredTransport:
         timeout_s: float = 4.0,
     ) -> bytes:
         """Pass the request on."""
-        verb = _VERBS.get(method, "other")
+        resource, single = resource_of(path)
+        verb = _VERBS.get(method) or ("get" if single else "list")
         began = self._clock.monotonic()
         code = "200"
         try:
@@ -117,12 +153,24 @@ class MeasuredTransport:
             code = str(error.status)
             raise
         finally:
-            self._metrics.api_calls.labels(verb, code).inc()
-            self._metrics.api_seconds.labels(verb).observe(self._clock.monotonic() - began)
+            self._metrics.count(series.API_REQUESTS, verb, resource, code)
+            self._metrics.observe(series.API_SECONDS, self._clock.monotonic() - began, verb)
 
     def watch(
         self, path: str, *, query: Mapping[str, str], idle_timeout_s: float
     ) -> AbstractAsyncContextManager[WatchStream]:
         """Pass the watch on."""
-        self._metrics.api_calls.labels("watch", "200").inc()
+        self._metrics.count(series.API_REQUESTS, "watch", resource_of(path)[0], "200")
         return self._inner.watch(path, query=query, idle_timeout_s=idle_timeout_s)
+
+
+def resource_of(path: str) -> tuple[str, bool]:
+    """Return the resource that an API path is about, with its subresource, and whether it names a single object."""
+    words = path.strip("/").split("/")
+    # /api/v1/... or /apis/GROUP/VERSION/...
+    words = words[2 if words[0] == "api" else 3 :]
+    if len(words) > 2 and words[0] == "namespaces":
+        words = words[2:]
+    if not words:
+        return series.OTHER, False
+    return "/".join([words[0], *words[2:]]), len(words) > 1

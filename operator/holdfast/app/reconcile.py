@@ -14,6 +14,7 @@ from datetime import datetime
 from holdfast.app.currency import Currency
 from holdfast.app.kinds import Registration
 from holdfast.app.missing_nodes import LOOK_AGAIN_S, MissingNodes
+from holdfast.app.passes import PassNote, note
 from holdfast.app.watched import Watched
 from holdfast.cluster.apply import Applier, ApplyResult
 from holdfast.cluster.events import Owner
@@ -46,6 +47,7 @@ class Memory:
     current: bool = False
     pods_current: bool = False
     created: frozenset[str] = field(default_factory=frozenset)
+    last: PassNote | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class Reconciler:
         self._command(plan, memory)
         result = await self._applier.apply(plan, owner)
         self._remember(plan, result, memory)
+        memory.last = note(plan, result, self._clock.now())
         if result.complete:
             memory.created = made if plan.write_ahead is not None else memory.created | made
         again = result.dry_run is not None or result.read_claim is not None

@@ -28,6 +28,8 @@ T = TypeVar("T")
 Child = TypeVar("Child", Service, Claim)
 
 _MANAGED = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
+# The pods of others: the resource is the same, what is watched of it is not.
+STRANGERS = "strangers"
 _BY_JOB, _BY_NODE, _BY_UID = "job", "node", "uid"
 
 
@@ -95,6 +97,11 @@ class Watched:
                 for resource, reflector in self.reflectors.items()
             ),
         ]
+
+    def followed(self) -> dict[str, tuple[Reflector[Any], Cache[Any]]]:
+        """Return every reflector and its cache by a word for what they follow."""
+        found = {one.plural: (self.reflectors[one], cache) for one, cache in self.caches.items()}
+        return {**found, STRANGERS: (self.strangers.reflector, self.strangers.cache)}
 
     @property
     def synced(self) -> bool:

@@ -63,7 +63,7 @@ class Journal:
         except OSError as error:
             # A full volume is freed by uploads alone, so it must never stop one.
             if not self._failed:
-                log.warning("journal_not_written", extra={"path": str(self._path), "error": str(error)})
+                log.warning("checkpoint.journal_not_written", extra={"path": str(self._path), "error": str(error)})
             self._failed = True
 
     def discard(self) -> None:

@@ -327,7 +327,7 @@ class Keeper:
             await self._spawner.blocking(held.release)
         except OSError as error:
             # The next life of the sidecar removes what is left.
-            log.warning("pin_not_removed", extra={"step": held.record.step, "error": str(error)})
+            log.warning("checkpoint.pin_not_removed", extra={"step": held.record.step, "error": str(error)})
         await self._spawner.blocking(journal.discard)
 
     async def _stop(self, newer: int) -> None:

@@ -75,7 +75,7 @@ class Watch:
             await self._spawner.blocking(lambda: write_file(self._volume.told, document))
         except OSError as error:
             # Only a restarted sidecar would miss it, and the client repeats what it declared.
-            log.warning("declarations_not_written", extra={"error": str(error)})
+            log.warning("checkpoint.declarations_not_written", extra={"error": str(error)})
 
     async def look(self) -> Scan:
         """Look once, and judge what is unfinished."""

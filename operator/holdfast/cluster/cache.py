@@ -53,6 +53,10 @@ class Cache(Generic[T]):
         """Return every object, sorted by key."""
         return [self._objects[key] for key in sorted(self._objects)]
 
+    def unsorted(self) -> list[T]:
+        """Return every object in no order, for what is counted often."""
+        return list(self._objects.values())
+
     def owned_by(self, uid: str) -> list[T]:
         """Return the objects whose controller has this UID, sorted by key."""
         return self.by_index(OWNER, uid)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
+from itertools import islice
 
 from holdfast.cluster.objects import Identity, reached
 from holdfast.planning.plan import Resource
@@ -126,9 +127,28 @@ class Expectations:
             return 0.0
         return left
 
+    def look(self, limit: int) -> list[dict[str, object]]:
+        """Return some of the owners that wait, how much each waits for, and when it is planned all the same."""
+        return [self._told(owner, pending) for owner, pending in islice(self._pending.items(), limit)]
+
+    def look_at(self, owner: str) -> dict[str, object] | None:
+        """Return the same for one owner, None where it does not wait."""
+        pending = self._pending.get(owner)
+        return self._told(owner, pending) if pending is not None else None
+
     def forget(self, owner: str) -> None:
         """Expect nothing more of an owner that is gone."""
         self._pending.pop(owner, None)
+
+    def _told(self, owner: str, pending: _Pending) -> dict[str, object]:
+        left = (pending.since() or 0.0) + EXPIRY_S - self._clock.monotonic()
+        return {
+            "uid": owner,
+            "created": len(pending.created),
+            "deleted": len(pending.deleted),
+            "written": len(pending.written),
+            "expiresInSeconds": round(max(0.0, left), 3),
+        }
 
     def _of(self, owner: str) -> _Pending:
         return self._pending.setdefault(owner, _Pending())

@@ -58,6 +58,7 @@ class LeaseElector:
         self._lease: dict[str, Any] | None = None
         self._seen: tuple[object, ...] = ()
         self._seen_at = clock.monotonic()
+        self._tried_at = self._answered_at = clock.monotonic()
         self._deadline = 0.0
         self._listeners: list[Callable[[bool], None]] = []
         self._told = False
@@ -73,6 +74,18 @@ class LeaseElector:
         """Say whether this replica may begin a mutation now."""
         return self._clock.monotonic() < self._deadline
 
+    def silence_s(self) -> float:
+        """Return the seconds since a try was last answered as it should be, whoever holds the lease."""
+        return self._clock.monotonic() - self._answered_at
+
+    def stuck_s(self) -> float:
+        """Return the seconds since a try last ended, whatever came of it: each ends within seconds."""
+        return self._clock.monotonic() - self._tried_at
+
+    def left_s(self) -> float:
+        """Return for how many seconds this replica still leads without a further renewal; 0 where it does not."""
+        return max(0.0, self._deadline - self._clock.monotonic())
+
     def gate(self) -> None:
         """Raise `LeadershipLost` unless this replica may begin a mutation now."""
         if not self.leading:
@@ -86,8 +99,10 @@ class LeaseElector:
             while not self._stop.is_set():
                 try:
                     await self._try()
+                    self._answered_at = self._clock.monotonic()
                 except ApiError as error:
                     logger.warning("lease.unreachable", extra={"fields": {"error": str(error)}})
+                self._tried_at = self._clock.monotonic()
                 self._tell()
                 pause = RETRY_S * self._random.uniform(1.0, 1.1)
                 await wait_for_event(self._stop, pause, self._clock, self._spawner)
@@ -214,10 +229,8 @@ class LeaseElector:
         if leading == self._told:
             return
         self._told = leading
-        logger.info(
-            "lease.acquired" if leading else "lease.lost",
-            extra={"fields": {"identity": self._identity, "transitions": self.transitions}},
-        )
+        fields = {"identity": self._identity, "transitions": self.transitions}
+        logger.info("lease.acquired" if leading else "lease.lost", extra={"fields": fields})
         for listener in self._listeners:
             listener(leading)
 

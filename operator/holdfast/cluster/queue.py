@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Hashable
+from itertools import islice
 from typing import Generic, TypeVar
 
 from holdfast.cluster.waiting import stop_tasks
@@ -50,6 +51,33 @@ class WorkQueue(Generic[K]):
     def alarms(self) -> int:
         """Return how many keys have an alarm."""
         return len(self._alarms)
+
+    @property
+    def backing_off(self) -> int:
+        """Return how many keys have failed since they last succeeded."""
+        return len(self._failures)
+
+    def waits(self, limit: int) -> list[tuple[K, float]]:
+        """Return the keys that have waited longest, and for how many seconds."""
+        now = self._clock.monotonic()
+        return [(key, now - since) for key, since in islice(self._dirty.items(), limit)]
+
+    def back_offs(self, limit: int) -> list[tuple[K, int, float]]:
+        """Return the keys with most failures: how many, and in how many seconds they are tried again."""
+        now = self._clock.monotonic()
+        worst = heapq.nlargest(limit, self._failures.items(), key=lambda item: item[1])
+        return [(key, failures, max(0.0, self._alarms.get(key, now) - now)) for key, failures in worst]
+
+    def standing(self, key: K) -> dict[str, float | int | bool | None]:
+        """Return where one key stands: waiting, being worked on, its failures, and when its alarm goes off."""
+        now = self._clock.monotonic()
+        since, due = self._dirty.get(key), self._alarms.get(key)
+        return {
+            "waitsSeconds": None if since is None else round(now - since, 3),
+            "busy": key in self._busy,
+            "failures": self._failures.get(key, 0),
+            "alarmInSeconds": None if due is None else round(max(0.0, due - now), 3),
+        }
 
     def oldest_s(self) -> float:
         """Return for how many seconds the key that has waited longest has been waiting."""

@@ -131,7 +131,7 @@ class Reflector(Generic[T]):
                     await self._back_off(None)
             except ApiError as error:
                 must_list = must_list or error.status not in (0, 429) or self._silences >= SILENT_WATCHES
-                self._log("watch.failed", error=str(error), status=error.status)
+                logger.warning("watch.failed", extra=self._fields(error=str(error), status=error.status))
                 await self._back_off(error.retry_after_s)
 
     async def _list(self) -> None:
@@ -257,7 +257,7 @@ class Reflector(Generic[T]):
         """
         new, held = version_number(version), version_number(self._version)
         if 0 <= new < held:
-            self._log("watch.disordered", version=version, after=self._version)
+            logger.warning("watch.disordered", extra=self._fields(version=version, after=self._version))
             raise _ListAgain
         if new == held >= 0:
             return False
@@ -268,7 +268,7 @@ class Reflector(Generic[T]):
     def _count_odd(self, odd: OddObject) -> None:
         self.odd_objects += 1
         key = odd.header.identity.key if odd.header is not None else ("?", "?")
-        self._log("watch.odd_object", namespace=key[0], name=key[1], problem=str(odd))
+        logger.warning("watch.odd_object", extra=self._fields(namespace=key[0], object=key[1], problem=str(odd)))
 
     async def _back_off(self, wish_s: float | None) -> None:
         settings = self._settings
@@ -276,5 +276,5 @@ class Reflector(Generic[T]):
         self._failures += 1
         await self._clock.sleep(max(wish_s or 0.0, delay * self._random.uniform(0.75, 1.25)))
 
-    def _log(self, event: str, **fields: object) -> None:
-        logger.warning(event, extra={"fields": {"resource": self._kind.resource.plural, **fields}})
+    def _fields(self, **fields: object) -> dict[str, object]:
+        return {"fields": {"resource": self._kind.resource.plural, **fields}}

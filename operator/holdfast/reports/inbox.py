@@ -52,6 +52,10 @@ class Inbox:
         """Return the newest report of a pod."""
         return self._newest.get(pod_uid)
 
+    def all(self) -> list[Received]:
+        """Return the newest report of every pod, in no order."""
+        return list(self._newest.values())
+
     def drop(self, pod_uid: str) -> None:
         """Forget a pod that is gone."""
         self._newest.pop(pod_uid, None)

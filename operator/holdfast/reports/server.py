@@ -187,7 +187,7 @@ class ReportServer:
             report.pod_uid,
         ):
             logger.warning(
-                "report.foreign",
+                "reports.foreign_sender",
                 extra={"fields": {"sender": f"{identity.namespace}/{identity.pod_name}", "about": report.pod_name}},
             )
             raise _refusal(403, "OtherPod", "a pod may report only about itself: the token names another pod")

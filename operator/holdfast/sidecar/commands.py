@@ -46,7 +46,7 @@ class Commander:
                 self._spawner.spawn(self._carry_out(command), name=f"command-{command.kind}")
 
     async def _carry_out(self, command: wire.Command) -> None:
-        log.info("command", extra={"kind": command.kind, "id": command.id, "deadline": command.deadline})
+        log.info("sidecar.commanded", extra={"kind": command.kind, "id": command.id, "deadline": command.deadline})
         try:
             if command.kind == "Checkpoint":
                 done = await self._checkpoint(command)
@@ -55,7 +55,7 @@ class Commander:
             else:
                 done = self._cadence(command)
         except ValueError as error:
-            log.warning("command_refused", extra={"id": command.id, "error": str(error)})
+            log.warning("sidecar.command_refused", extra={"id": command.id, "error": str(error)})
             done = True
         finally:
             self._active.discard(command.id)

@@ -23,12 +23,12 @@ async def flush(environment: Environment, store: ObjectStore, seams: Seams, stop
     stopped = seams.spawner.spawn(stop.wait(), name="stop")
     await asyncio.wait({ask, limit, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not ask.done():
-        log.warning("flush_not_finished", extra={"limit_s": environment.config.flush_timeout_s})
+        log.warning("flush.not_finished", extra={"limit_s": environment.config.flush_timeout_s})
         return 1
     try:
         answer = await ask
     except FlushFailed as error:
-        log.warning("flush_failed", extra={"error": str(error)})
+        log.warning("flush.failed", extra={"error": str(error)})
         return 1
-    log.info("flushed", extra={"answer": answer})
+    log.info("flush.done", extra={"answer": answer})
     return 0

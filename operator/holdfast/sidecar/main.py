@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         environment = read(os.environ)
     except BadEnvironment as error:
-        log.error("bad_environment", extra={"error": str(error)})
+        log.error("sidecar.bad_environment", extra={"error": str(error)})
         code = EXIT_BAD_ENVIRONMENT
     else:
         if chosen == "run":
@@ -68,11 +68,11 @@ def _run(command: Command, environment: Environment) -> int:
     try:
         return loop.run_until_complete(_wired(command, environment))
     except NotRestored as error:
-        log.error("not_restored", extra={"error": str(error)})
+        log.error("sidecar.not_restored", extra={"error": str(error)})
         return EXIT_BAD_ENVIRONMENT
     except Exception:
         # Whatever it is, the process has to end: only then does the kubelet start it anew.
-        log.exception("broken")
+        log.exception("sidecar.broken")
         return EXIT_BROKEN
 
 

@@ -147,15 +147,15 @@ class Reporter:
         except ReportFailed as error:
             if not self._silent:
                 # Once for each absence: an operator may be away for long.
-                log.warning("report_failed", extra={"error": str(error)})
+                log.warning("sidecar.report_failed", extra={"error": str(error)})
             return self._failed(wait_s)
         except Exception:
             # A report that cannot even be written must not end all later ones.
             if not self._silent:
-                log.exception("report_broken")
+                log.exception("sidecar.report_broken")
             return self._failed(wait_s)
         if self._silent:
-            log.info("report_arrived_again")
+            log.info("sidecar.report_arrived_again")
             self._silent = False
         self._answer = answer
         return True

@@ -32,5 +32,5 @@ async def restore(environment: Environment, store: ObjectStore, seams: Seams, st
         if outcome.kind == "Restored":
             await seams.spawner.blocking(lambda: tell_step(environment.restored_step, outcome.step))
         await seams.spawner.blocking(lambda: leave(environment.termination_log, outcome))
-    log.info("restore_ended", extra={"kind": outcome.kind, "step": outcome.step, "detail": outcome.message})
+    log.info("restore.ended", extra={"kind": outcome.kind, "step": outcome.step, "detail": outcome.message})
     return EXIT_CODES[outcome.kind]

@@ -83,14 +83,16 @@ async def run(environment: Environment, store: ObjectStore, seams: Seams, stop: 
             await work
             interrupted = keeper.outcome("stopped before all that is complete was sent", interrupted=True)
             await seams.spawner.blocking(lambda: leave(environment.termination_log, interrupted))
-            log.info("finishing", extra={"last_complete": keeper.state.last_complete})
+            log.info("sidecar.finishing", extra={"last_complete": keeper.state.last_complete})
             outcome = await keeper.finish()
             await seams.spawner.blocking(lambda: leave(environment.termination_log, outcome))
         # All is told: should this be cut short, nothing but room in the bucket is lost.
         await keeper.tidy()
     finally:
         await socket.close()
-    log.info("finished", extra={"kind": outcome.kind, "committed": outcome.committed, "detail": outcome.message})
+    log.info(
+        "sidecar.finished", extra={"kind": outcome.kind, "committed": outcome.committed, "detail": outcome.message}
+    )
     return 0
 
 

@@ -175,7 +175,7 @@ class TrainerSocket:
             self._subscribers.discard(writer)
             return
         if transport.get_write_buffer_size() > _UNREAD_LIMIT:
-            log.warning("trainer_does_not_read")
+            log.warning("sidecar.trainer_does_not_read")
             self._subscribers.discard(writer)
             transport.abort()
             return

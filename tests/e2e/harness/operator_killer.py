@@ -38,19 +38,21 @@ class OperatorKiller:
     def _run(self) -> None:
         while not self._stopping.wait(self._random.uniform(*_PERIOD_S)):
             try:
-                self._kill()
+                self.kills += kill_one(self._lab, self._random)
             except (Problem, ApiException, HTTPError, OSError) as error:
                 # A replica that is just starting, or on a node that is away, is not there to be killed.
                 say(f"no replica of the operator was killed: {str(error)[:120]}")
 
-    def _kill(self) -> None:
-        running = [pod for pod in installation.operator_pods(self._lab) if pod.status.phase == "Running"]
-        if not running:
-            return
-        pod = self._random.choice(running)
-        machines.sigkill(self._lab.kube, pod, pod.spec.containers[0].name)
-        self.kills += 1
-        # A new pod instead of the kubelet's restart, whose pauses grow to minutes.
-        self._lab.core.delete_namespaced_pod(
-            pod.metadata.name, installation.NAMESPACE, grace_period_seconds=0, _request_timeout=REPLY_S
-        )
+
+def kill_one(lab: Lab, chance: random.Random) -> bool:
+    """Kill a random replica; whether one was there to be killed."""
+    running = [pod for pod in installation.operator_pods(lab) if pod.status.phase == "Running"]
+    if not running:
+        return False
+    pod = chance.choice(running)
+    machines.sigkill(lab.kube, pod, pod.spec.containers[0].name)
+    # A new pod instead of the kubelet's restart, whose pauses grow to minutes.
+    lab.core.delete_namespaced_pod(
+        pod.metadata.name, installation.NAMESPACE, grace_period_seconds=0, _request_timeout=REPLY_S
+    )
+    return True

@@ -88,7 +88,11 @@ def went_on_from_newest(job: Job) -> None:
 
     Not to be asked of a job that was told to start elsewhere, or whose commits were damaged.
     """
-    bucket, prefix = job.lab.bucket, job.prefix()
+    went_on(job.lab.bucket, job.prefix())
+
+
+def went_on(bucket: Bucket, prefix: str) -> None:
+    """Raise AssertionError where a run below a prefix did not go on from the newest commit of the runs before it."""
     created = {str(item["name"]): str(item["timeCreated"]) for item in bucket.objects(f"{prefix}/runs/")}
     commits = bucket.commits(prefix)
     for run, _, plan in bucket.rounds(prefix):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
-from holdfast.app.health import SILENT_S, STUCK_S
+from holdfast.app.health import LEASE_STUCK_S, SILENT_S, STUCK_S
 from holdfast.app.operator import Replica
+from holdfast.app.process import BEAT_S, LATE_BEATS
 from holdfast.app.settings import OperatorSettings
+from holdfast.seams import ApiError
 from tests.support.apiserver import MemoryApiServer
+from tests.support.apiserver_faults import matching
 from tests.support.clock import SeededRandom, SeededSpawner, VirtualClock, run_until, settle
 
 
@@ -77,6 +81,63 @@ async def test_a_task_that_ended_is_a_problem(house: House) -> None:
     task.cancel()
     await settle()
     assert house.replica.health.problems() == ["task reflector-pods has ended"]
+
+
+async def test_an_event_loop_that_is_always_late_is_a_problem(house: House) -> None:
+    await house.start()
+    for _ in range(LATE_BEATS):
+        assert not any("event loop" in problem for problem in house.replica.health.problems())
+        house.clock.jump(BEAT_S + 8)
+        await settle()
+    assert "the event loop is always late, now by 8 s or more" in house.replica.health.problems()
+    await house.clock.advance(BEAT_S)
+    assert house.replica.health.problems() == []
+
+
+async def test_a_lease_whose_tries_do_not_end_is_a_problem(house: House) -> None:
+    await house.start()
+    never = asyncio.Event()
+
+    async def hang(*_: object, **__: object) -> bytes:
+        await never.wait()
+        return b""
+
+    house.replica.elector._request = hang  # type: ignore[method-assign]
+    await house.clock.advance(LEASE_STUCK_S - 5)
+    assert house.replica.health.problems() == []
+    assert not house.replica.elector.leading, "the deadline does not wait for the try"
+    await house.clock.advance(10)
+    assert any("no try to take or renew the lease has ended" in problem for problem in house.replica.health.problems())
+
+
+async def test_a_lease_that_is_always_refused_is_a_problem_in_the_end(house: House) -> None:
+    await house.start()
+    house.server.faults.refuse(matching("", "/leases"), ApiError(403, "Forbidden", "no"), times=100_000)
+    await house.clock.advance(SILENT_S - 5)
+    assert house.replica.health.problems() == []
+    await house.clock.advance(10)
+    [problem] = house.replica.health.problems()
+    assert problem.startswith("the lease could be neither read nor renewed for 60")
+
+
+async def test_a_lease_that_somebody_else_holds_is_no_problem(house: House) -> None:
+    lease = {
+        "metadata": {"name": "holdfast-operator", "namespace": "system"},
+        "spec": {"holderIdentity": "other", "leaseDurationSeconds": 100_000, "leaseTransitions": 1},
+    }
+    house.server.put("leases", lease)
+    await house.start()
+    await house.clock.advance(2 * SILENT_S)
+    assert house.replica.health.problems() == []
+    assert not house.replica.elector.leading
+
+
+@pytest.mark.parametrize("name", ["lease", "leadership", "heartbeat", "reflector-trainingjobs", "reflector-nodes"])
+async def test_each_task_that_should_run_for_ever_is_watched(house: House, name: str) -> None:
+    await house.start()
+    next(task for task in house.replica.engine._tasks if task.get_name() == name).cancel()
+    await settle()
+    assert f"task {name} has ended" in house.replica.health.problems()
 
 
 async def test_a_report_endpoint_that_died_is_a_problem(house: House) -> None:

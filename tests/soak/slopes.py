@@ -1,0 +1,124 @@
+"""Whether something grows: a robust slope over the lives of many processes, and the limits that it is judged by.
+
+Processes come and go while the soak runs, so that no single life is long. What they use is therefore compared within
+each life only, between samples that are some time apart, and the slopes of all pairs of all lives are taken together.
+Their median is hardly moved by bursts; a leak moves it at once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+
+# A young process still fills its caches and pools.
+WARM_UP_S = 60.0
+# Between samples that are closer, noise is all there is to see.
+APART_S = 30.0
+# With less than this of observed life, all lives together, nothing can be said.
+ENOUGH_S = 300.0
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How fast something may grow, in its unit an hour, and how much of it there may be at any time."""
+
+    what: str
+    per_hour: float
+    most: float
+
+
+MIB = float(1 << 20)
+
+# Growth: what would double a quiet process within a day or so is a leak. Most: far above what was ever measured.
+LIMITS = {
+    "operator": (
+        Limit("memory", 40 * MIB, 300 * MIB),
+        Limit("open files", 30, 150),
+        Limit("sockets", 30, 120),
+        Limit("threads", 15, 60),
+        Limit("tasks", 30, 200),
+        Limit("series", 400, 1500),
+    ),
+    "sidecar": (
+        Limit("memory", 40 * MIB, 200 * MIB),
+        Limit("open files", 30, 100),
+        Limit("sockets", 30, 60),
+        Limit("threads", 30, 60),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one process used at one moment. `life` tells processes apart, `age_s` is how long this one has run."""
+
+    role: str
+    life: str
+    age_s: float
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came out for one thing. `per_hour` is None where too little was seen to tell."""
+
+    role: str
+    limit: Limit
+    lives: int
+    seen_s: float
+    middle: float
+    highest: float
+    per_hour: float | None
+
+    @property
+    def unjudged(self) -> bool:
+        """Whether too little was seen to tell."""
+        return self.per_hour is None
+
+    @property
+    def breach(self) -> str:
+        """What is wrong, or nothing."""
+        what = f"{self.limit.what} of the {self.role}"
+        if self.highest > self.limit.most:
+            return f"{what} reached {self.highest:.0f}, more than {self.limit.most:.0f}"
+        if self.per_hour is not None and self.per_hour > self.limit.per_hour:
+            return f"{what} grows by {self.per_hour:.0f} an hour, more than {self.limit.per_hour:.0f}"
+        return ""
+
+
+def judge(samples: Iterable[Sample]) -> list[Verdict]:
+    """Judge everything that has a limit."""
+    lives: dict[str, dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
+    for sample in samples:
+        lives[sample.role][sample.life].append(sample)
+    return [_verdict(role, limit, list(lives[role].values())) for role, limits in LIMITS.items() for limit in limits]
+
+
+def _verdict(role: str, limit: Limit, lives: list[list[Sample]]) -> Verdict:
+    tracks = [sorted((one.age_s, one.values[limit.what]) for one in life if limit.what in one.values) for life in lives]
+    every = [value for track in tracks for _, value in track]
+    grown = [[(age, value) for age, value in track if age >= WARM_UP_S] for track in tracks]
+    seen = sum(track[-1][0] - track[0][0] for track in grown if track)
+    return Verdict(
+        role=role,
+        limit=limit,
+        lives=sum(bool(track) for track in tracks),
+        seen_s=seen,
+        middle=median(every) if every else 0.0,
+        highest=max(every, default=0.0),
+        per_hour=_slope(grown) if seen >= ENOUGH_S else None,
+    )
+
+
+def _slope(tracks: Iterable[list[tuple[float, float]]]) -> float | None:
+    """The median growth in an hour between two samples of the same life."""
+    slopes = [
+        (later - earlier) / (end - begin) * 3600
+        for track in tracks
+        for number, (begin, earlier) in enumerate(track)
+        for end, later in track[number + 1 :]
+        if end - begin >= APART_S
+    ]
+    return median(slopes) if slopes else None

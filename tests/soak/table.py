@@ -1,0 +1,57 @@
+"""What the soak prints at its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tests.soak.jobs import Book
+from tests.soak.slopes import MIB, Verdict
+
+
+def of_events(made: Counter[str], refused: Counter[str], book: Book) -> str:
+    """The faults and the jobs."""
+    rows = [("fault", "made", "not possible")]
+    rows += [(name, str(made[name]), str(refused[name])) for name in sorted(set(made) | set(refused))]
+    jobs = ", ".join(f"{book.counts[word]} {word}" for word in ("started", "succeeded", "deleted", "judged"))
+    causes = ", ".join(f"{cause} {count}" for cause, count in book.causes.most_common())
+    return f"\n{_aligned(rows)}\n\njobs: {jobs}\nattempts of those that succeeded: {causes or 'none'}"
+
+
+def of_usage(verdicts: Sequence[Verdict]) -> str:
+    """What was used, and how it grew."""
+    rows = [("process", "what", "lives", "seen", "median", "highest", "limit", "growth/h", "limit/h", "")]
+    for one in verdicts:
+        scale = MIB if one.limit.what == "memory" else 1.0
+        unit = " MiB" if one.limit.what == "memory" else ""
+        growth = "too short" if one.per_hour is None else f"{one.per_hour / scale:+.1f}{unit}"
+        rows.append(
+            (
+                one.role,
+                one.limit.what,
+                str(one.lives),
+                f"{one.seen_s:.0f} s",
+                f"{one.middle / scale:.0f}{unit}",
+                f"{one.highest / scale:.0f}{unit}",
+                f"{one.limit.most / scale:.0f}{unit}",
+                growth,
+                f"{one.limit.per_hour / scale:+.0f}{unit}",
+                "BREACH" if one.breach else "",
+            )
+        )
+    return f"\n{_aligned(rows)}"
+
+
+def of_breaches(breaches: Sequence[str], minutes: float, seed: int) -> str:
+    """The last word."""
+    what = f"{minutes:g} minutes, seed {seed}"
+    if not breaches:
+        return f"\nsoak of {what}: every promise held, and nothing grows"
+    return "\n".join([f"\nsoak of {what}: {len(breaches)} breaches", *(f"  - {one}" for one in breaches)])
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
