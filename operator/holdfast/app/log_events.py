@@ -62,5 +62,6 @@ EVENTS: Final = {
     "flush.failed": "The sidecar could not be asked to flush; it flushes anyway when it is stopped.",
     "checkpoint.declarations_not_written": "The trainer's words could not be noted on the volume.",
     "checkpoint.pin_not_removed": "A held step could not be let go; the next life of the sidecar removes it.",
+    "checkpoint.older_attempt_writes": "What an older attempt left could not be cleared: something writes there.",
     "checkpoint.journal_not_written": "How far an upload is could not be noted; after a crash it begins anew.",
 }

@@ -15,7 +15,7 @@ from holdfast.api.reason_facts import FACTS
 from holdfast.api.reasons import Reason, Sort
 from holdfast.api.status import Phase
 from holdfast.cluster.lease import LEASES
-from holdfast.planning.plan import EVENTS, NODES, PODS, SERVICES, TRAINING_JOBS
+from holdfast.planning.plan import CLAIMS, EVENTS, NODES, PODS, SERVICES, STORAGE_CLASSES, TRAINING_JOBS
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -35,7 +35,7 @@ LABELS: Final[Mapping[str, tuple[str, ...] | None]] = {
     "verb": ("get", "list", "watch", "create", "patch", "update", "delete"),
     "code": None,
     "resource": (
-        *(one.plural for one in (TRAINING_JOBS, PODS, SERVICES, NODES, EVENTS, LEASES)),
+        *(one.plural for one in (TRAINING_JOBS, PODS, SERVICES, CLAIMS, STORAGE_CLASSES, NODES, EVENTS, LEASES)),
         f"{TRAINING_JOBS.plural}/status",
         "strangers",
         "secrets",

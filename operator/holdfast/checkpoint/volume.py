@@ -148,7 +148,7 @@ def _remove_unless_used(path: Path) -> None:
     except OSError as error:
         if error.errno not in _STILL_USED:
             raise
-        log.warning("older_attempt_still_writes", extra={"path": str(path), "error": str(error)})
+        log.warning("checkpoint.older_attempt_writes", extra={"path": str(path), "error": str(error)})
 
 
 def _older(parent: Path, attempt: int) -> list[Path]:
