@@ -1,0 +1,70 @@
+"""What the measurements were made on, and what processes have used of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_PACKAGES = ("kopf", "aiohttp", "uvloop", "msgspec", "orjson", "pydantic")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Cores, memory, kernel and versions."""
+
+    cores: int
+    processor: str
+    memory_gib: float
+    kernel: str
+    python: str
+    packages: dict[str, str]
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+    def line(self) -> str:
+        return f"{self.cores} cores ({self.processor}), {self.memory_gib:.0f} GiB, Linux {self.kernel}, Python {self.python}"
+
+
+def machine() -> Machine:
+    """Describe the machine that this runs on."""
+    processor = next(
+        (line.split(":", 1)[1].strip() for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name")),
+        platform.machine(),
+    )
+    total = next(int(line.split()[1]) for line in _read("/proc/meminfo").splitlines() if line.startswith("MemTotal"))
+    return Machine(
+        cores=os.cpu_count() or 0,
+        processor=processor,
+        memory_gib=total / 2**20,
+        kernel=platform.release(),
+        python=platform.python_version(),
+        packages={name: version(name) for name in _PACKAGES},
+    )
+
+
+def cpu_s(pid: int) -> float:
+    """Return the seconds of CPU that a process has used, its threads included."""
+    fields = _read(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def busy_s() -> float:
+    """Return the seconds of CPU that the whole machine has used, whoever it was for."""
+    fields = [int(word) for word in _read("/proc/stat").splitlines()[0].split()[1:]]
+    user, nice, system, _, _, irq, softirq, steal = fields[:8]
+    return (user + nice + system + irq + softirq + steal) / _TICK
+
+
+def memory_mb(pid: int, *, peak: bool) -> float:
+    """Return the resident memory of a process in MB, now or at its peak."""
+    word = "VmHWM:" if peak else "VmRSS:"
+    return next(int(line.split()[1]) for line in _read(f"/proc/{pid}/status").splitlines() if line.startswith(word)) / 1000
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text()
