@@ -16,13 +16,16 @@ from deploy.kind.console import say
 from tests.bench import idle, report, starts
 from tests.bench.lab import lab
 from tests.bench.machine import machine
+from tests.bench.measured import Sample
 
 PARTS = ("many", "gang", "idle")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", default=list(PARTS), metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
+    parser.add_argument(
+        "parts", nargs="*", default=list(PARTS), metavar="PART", help=f"of {', '.join(PARTS)} (default: all)"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1000, help="jobs of two pods")
     parser.add_argument("--frameworks", default="Plain,JAX", help="of the many jobs")
@@ -36,19 +39,19 @@ def _arguments() -> argparse.Namespace:
 
 
 async def run(wanted: argparse.Namespace, folder: Path) -> dict[str, object]:
-    samples: list[starts.Sample] = []
+    samples: list[Sample] = []
     found: dict[str, object] = {"machine": machine().as_json(), "commit": report.commit()}
     async with lab(wanted.name, folder, keep=wanted.keep) as made:
         found["kubernetes"] = await made.version()
         for number in range(wanted.rounds):
             if "many" in wanted.parts:
                 samples.append(_told(number, await starts.bare(made, 2 * wanted.jobs)))
-                for framework in wanted.frameworks.split(","):
-                    samples.append(_told(number, await starts.many(made, wanted.jobs, 2, framework)))
+                for name in wanted.frameworks.split(","):
+                    sample = await starts.many(made, wanted.jobs, 2, name)
+                    samples.append(_told(number, sample))
             if "gang" in wanted.parts:
                 samples.append(_told(number, await starts.bare(made, wanted.workers)))
-                for sample in await starts.gang(made, wanted.workers, "Plain"):
-                    samples.append(_told(number, sample))
+                samples += [_told(number, sample) for sample in await starts.gang(made, wanted.workers, "Plain")]
         if "idle" in wanted.parts:
             found["idle"] = await idle.idle(made, wanted.idle_jobs, 2, wanted.idle_seconds)
     found["samples"] = [sample.as_json() for sample in samples]
@@ -56,10 +59,10 @@ async def run(wanted: argparse.Namespace, folder: Path) -> dict[str, object]:
     return found
 
 
-def _told(number: int, sample: starts.Sample) -> starts.Sample:
+def _told(number: int, sample: Sample) -> Sample:
     say(
-        f"round {number + 1}: {sample.name}: {sample.wall_s:.1f} s, {sample.rate:.0f} pods/s, told {sample.told_s:.1f} s, "
-        f"operator {1000 * sample.operator_cpu_s / sample.objects:.2f} ms, API server "
+        f"round {number + 1}: {sample.name}: {sample.wall_s:.1f} s, {sample.rate:.0f} pods/s, "
+        f"told {sample.told_s:.1f} s, operator {1000 * sample.operator_cpu_s / sample.objects:.2f} ms, API server "
         f"{1000 * sample.cpu_s['kube-apiserver'] / sample.objects:.1f} ms an object, others {100 * sample.others:.0f} %"
     )
     return sample

@@ -18,7 +18,7 @@ Writes = Counter[str]
 
 
 async def writes(transport: ApiTransport) -> Writes:
-    """Return the writes so far, as `VERB resource[/subresource][ (dry run)][ CODE]`; codes only where it was refused."""
+    """Return the writes so far, as `VERB resource[/subresource][ (dry run)][ CODE]`, the code where it is an error."""
     return parse((await transport.request("GET", "/metrics", timeout_s=30)).decode())
 
 

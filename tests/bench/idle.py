@@ -1,4 +1,4 @@
-"""Many jobs that run and have nothing to do: no writes; then the operator starts anew, and at last its leader is killed."""
+"""Many jobs that run and have nothing to do; then the operator starts anew, and at last its leader is killed."""
 
 from __future__ import annotations
 

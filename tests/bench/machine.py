@@ -27,19 +27,24 @@ class Machine:
         return asdict(self)
 
     def line(self) -> str:
-        return f"{self.cores} cores ({self.processor}), {self.memory_gib:.0f} GiB, Linux {self.kernel}, Python {self.python}"
+        hardware = f"{self.cores} cores ({self.processor}), {self.memory_gib:.0f} GiB"
+        return f"{hardware}, Linux {self.kernel}, Python {self.python}"
 
 
 def machine() -> Machine:
     """Describe the machine that this runs on."""
     processor = next(
-        (line.split(":", 1)[1].strip() for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name")),
+        (
+            line.split(":", 1)[1].strip()
+            for line in _read("/proc/cpuinfo").splitlines()
+            if line.startswith("model name")
+        ),
         platform.machine(),
     )
     total = next(int(line.split()[1]) for line in _read("/proc/meminfo").splitlines() if line.startswith("MemTotal"))
     return Machine(
         cores=os.cpu_count() or 0,
-        processor=processor,
+        processor=names[0] if names else platform.machine(),
         memory_gib=total / 2**20,
         kernel=platform.release(),
         python=platform.python_version(),
@@ -63,7 +68,9 @@ def busy_s() -> float:
 def memory_mb(pid: int, *, peak: bool) -> float:
     """Return the resident memory of a process in MB, now or at its peak."""
     word = "VmHWM:" if peak else "VmRSS:"
-    return next(int(line.split()[1]) for line in _read(f"/proc/{pid}/status").splitlines() if line.startswith(word)) / 1000
+    return (
+        next(int(line.split()[1]) for line in _read(f"/proc/{pid}/status").splitlines() if line.startswith(word)) / 1000
+    )
 
 
 def _read(path: str) -> str:

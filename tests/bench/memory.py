@@ -75,7 +75,10 @@ class World:
         await self.server.start()
         self.kubeconfig = self.server.kubeconfig(self.folder)
         for number in range(NODES):
-            node = {"metadata": {"name": f"node-{number:03d}"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+            node = {
+                "metadata": {"name": f"node-{number:03d}"},
+                "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+            }
             self.memory.put("nodes", node)
         self._task = asyncio.create_task(self._kubelets.run())
 
@@ -194,8 +197,10 @@ def text(found: dict[str, Any]) -> str:
     columns = list(found["sizes"][0])
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(str(row[column]) for column in columns) + " |" for row in found["sizes"]]
-    lines += [f"{column}: {line['at0']} {unit} + {line['per1000']} {unit} per 1,000 jobs (residual {line['largestResidual']:.0%})"
-              for (column, unit), line in zip(FITTED, found["fits"].values(), strict=True)]  # fmt: skip
+    for column, unit in FITTED:
+        line = found["fits"][column]
+        growth = f"{line['at0']} {unit} + {line['per1000']} {unit} per 1,000 jobs"
+        lines.append(f"{column}: {growth} (largest residual {line['largestResidual']:.0%})")
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,9 +55,15 @@ class Replica:
         """Wait until it leads, has planned every job it knows at least once, and no key waits for a worker."""
 
         def rests(status: int, text: str) -> bool:
-            passes = sum(float(found) for found in re.findall(r"^holdfast_reconcile_seconds_count\{.*\} (\S+)", text, re.M))
+            passes = sum(
+                float(found) for found in re.findall(r"^holdfast_reconcile_seconds_count\{.*\} (\S+)", text, re.M)
+            )
             jobs = _value(text, 'holdfast_watched_objects{resource="trainingjobs"}')
-            return _value(text, "holdfast_queue_depth") == 0 and passes >= jobs and _value(text, "holdfast_leader") == 1
+            return (
+                _value(text, "holdfast_queue_depth") == 0
+                and passes >= jobs >= 0
+                and _value(text, "holdfast_leader") == 1
+            )
 
         await self._until("/metrics", rests, within_s)
 
@@ -74,13 +81,13 @@ class Replica:
             self.process.send_signal(number)
         self.process.wait(timeout=30)
 
-    async def _until(self, path: str, holds: object, within_s: float) -> None:
+    async def _until(self, path: str, holds: Callable[[int, str], bool], within_s: float) -> None:
         ends = time.monotonic() + within_s
         while time.monotonic() < ends:
             if self.process.poll() is not None:
                 raise RuntimeError(f"the operator has ended; its log is {self.log}")
             try:
-                if holds(*await self._get(path)):  # type: ignore[operator]
+                if holds(*await self._get(path)):
                     return
             except (aiohttp.ClientError, TimeoutError):
                 pass
@@ -89,7 +96,10 @@ class Replica:
 
     async def _get(self, path: str) -> tuple[int, str]:
         timeout = aiohttp.ClientTimeout(total=5)
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"http://127.0.0.1:{self.port}{path}") as got:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"http://127.0.0.1:{self.port}{path}") as got,
+        ):
             return got.status, await got.text()
 
 
@@ -121,8 +131,8 @@ def _free_port() -> int:
         return port
 
 
-def _value(text: str, series: str) -> float | None:
+def _value(text: str, series: str) -> float:
     for line in text.splitlines():
         if line.startswith(series + " "):
             return float(line.rsplit(" ", 1)[1])
-    return None
+    return -1.0

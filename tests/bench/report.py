@@ -20,7 +20,7 @@ def commit() -> str:
 
 
 def rows(samples: Sequence[Sample]) -> list[Row]:
-    """Return one row a scenario: medians, with the smallest and the largest, and the ratio to the floor of the round."""
+    """Return one row a scenario: medians, smallest and largest, and the ratio to the floor of the same round."""
     floors: dict[str, list[float]] = {}
     walls: dict[int, float] = {}
     for sample in samples:
@@ -56,8 +56,8 @@ def text(found: dict[str, Any]) -> str:
     """Return everything as Markdown."""
     lines = [f"Machine: {machine().line()}; Kubernetes {found.get('kubernetes', '-')}; commit {found['commit']}.", ""]
     lines += [
-        "| what | rounds | all pods run, s | pods/s | rate to floor | wall to floor | all told, s | operator ms an object "
-        "| its peak MB | API server ms an object | CPU of all, s | others |",
+        "| what | rounds | all pods run, s | pods/s | rate to floor | wall to floor | all told, s "
+        "| operator ms an object | its peak MB | API server ms an object | CPU of all, s | others |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found.get("table", []):

@@ -90,10 +90,8 @@ async def _fail_one(lab: Lab, namespace: str, pods: Follower) -> None:
     """Let one trainer end with exit code 1, as its kubelet would tell it."""
     victim = random.Random(1).choice(sorted(pods.names.values()))
     state = {"terminated": {"exitCode": 1, "reason": "Error"}}
-    status = {
-        "phase": "Failed",
-        "containerStatuses": [{"name": "trainer", "image": "x", "imageID": "", "ready": False, "restartCount": 0, "state": state}],
-    }
+    trainer = {"name": "trainer", "image": "x", "imageID": "", "ready": False, "restartCount": 0, "state": state}
+    status = {"phase": "Failed", "containerStatuses": [trainer]}
     await lab.transport.request(
         "PATCH",
         f"{PODS.item(namespace, victim)}/status",

@@ -20,7 +20,8 @@ class WorkQueue(Generic[K]):
     """First in, first out; a key that is added while it is being worked on comes again right after.
 
     A key is never lost: from `add` until `take` it is dirty, from `take` until `done` it is busy, and `done` puts it
-    back when it became dirty meanwhile. Each key has at most one alarm, which adds it when its time has come.
+    back when it became dirty meanwhile. Each key has at most one alarm, which adds it when its time has come. A key
+    that rests is not taken before its rest is over.
     """
 
     def __init__(self, clock: Clock, random: Random, spawner: Spawner) -> None:
@@ -32,6 +33,7 @@ class WorkQueue(Generic[K]):
         self._busy: set[K] = set()
         self._failures: dict[K, int] = {}
         self._alarms: dict[K, float] = {}
+        self._resting: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._sequence = 0
         self._timer: asyncio.Task[None] | None = None
@@ -61,7 +63,7 @@ class WorkQueue(Generic[K]):
         if key in self._dirty:
             return
         self._dirty[key] = self._clock.monotonic()
-        if key not in self._busy:
+        if key not in self._busy and key not in self._resting:
             self._ready.put_nowait(key)
 
     def alarm(self, key: K, seconds: float | None) -> None:
@@ -95,10 +97,17 @@ class WorkQueue(Generic[K]):
         self._busy.add(key)
         return key
 
-    def done(self, key: K) -> None:
-        """Give a key back; if it was added meanwhile it is ready again at once."""
+    def done(self, key: K, *, rest_s: float = 0.0) -> None:
+        """Give a key back; if it was added meanwhile it is ready again at once, or when it has rested.
+
+        A key that is dear to work on is added anew all the time while much happens to it: after a rest, one turn does
+        for all of that.
+        """
         self._busy.discard(key)
-        if key in self._dirty:
+        if rest_s > 0:
+            self._resting[key] = self._clock.monotonic() + rest_s
+            self._push(key, self._resting[key])
+        elif key in self._dirty:
             self._ready.put_nowait(key)
 
     def clear(self) -> None:
@@ -108,6 +117,7 @@ class WorkQueue(Generic[K]):
         self._dirty.clear()
         self._failures.clear()
         self._alarms.clear()
+        self._resting.clear()
         self._heap.clear()
 
     async def close(self) -> None:
@@ -118,13 +128,16 @@ class WorkQueue(Generic[K]):
 
     def _set_alarm(self, key: K, due: float) -> None:
         self._alarms[key] = due
+        self._push(key, due)
+
+    def _push(self, key: K, due: float) -> None:
         self._sequence += 1
         heapq.heappush(self._heap, (due, self._sequence, key))
         self._arm()
 
     def _arm(self) -> None:
         """Make sure that a timer runs which ends no later than the earliest alarm that still stands."""
-        while self._heap and self._alarms.get(self._heap[0][2]) != self._heap[0][0]:
+        while self._heap and self._heap[0][0] not in self._dues(self._heap[0][2]):
             heapq.heappop(self._heap)
         if not self._heap:
             return
@@ -142,7 +155,14 @@ class WorkQueue(Generic[K]):
         now = self._clock.monotonic() + 1e-6
         while self._heap and self._heap[0][0] <= now:
             when, _, key = heapq.heappop(self._heap)
+            if self._resting.get(key) == when:
+                del self._resting[key]
+                if key in self._dirty:
+                    self._ready.put_nowait(key)
             if self._alarms.get(key) == when:
                 del self._alarms[key]
                 self.add(key)
         self._arm()
+
+    def _dues(self, key: K) -> tuple[float | None, float | None]:
+        return self._alarms.get(key), self._resting.get(key)
