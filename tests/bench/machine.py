@@ -33,15 +33,8 @@ class Machine:
 
 def machine() -> Machine:
     """Describe the machine that this runs on."""
-    processor = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in _read("/proc/cpuinfo").splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    total = next(int(line.split()[1]) for line in _read("/proc/meminfo").splitlines() if line.startswith("MemTotal"))
+    names = [line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo", "model name")]
+    total = int(_lines("/proc/meminfo", "MemTotal")[0].split()[1])
     return Machine(
         cores=os.cpu_count() or 0,
         processor=names[0] if names else platform.machine(),
@@ -68,9 +61,11 @@ def busy_s() -> float:
 def memory_mb(pid: int, *, peak: bool) -> float:
     """Return the resident memory of a process in MB, now or at its peak."""
     word = "VmHWM:" if peak else "VmRSS:"
-    return (
-        next(int(line.split()[1]) for line in _read(f"/proc/{pid}/status").splitlines() if line.startswith(word)) / 1000
-    )
+    return int(_lines(f"/proc/{pid}/status", word)[0].split()[1]) / 1000
+
+
+def _lines(path: str, start: str) -> list[str]:
+    return [line for line in _read(path).splitlines() if line.startswith(start)]
 
 
 def _read(path: str) -> str:
