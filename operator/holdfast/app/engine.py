@@ -67,7 +67,7 @@ class Engine:
         """Call `listener(seconds, outcome)` after every pass; the outcome of one that raised is None."""
         self._pass_listeners.append(listener)
 
-    def wake(self, resource: Resource | None, key: Key | None) -> None:
+    def wake(self, resource: Resource | None, key: Key | None, *, within_s: float = 0.0) -> None:
         """Have an object planned soon; with (None, None) all that wait, within half a second. Followers ignore it.
 
         A gang that ends frees its places pod by pod: those who wait are not planned anew for each of them.
@@ -77,7 +77,7 @@ class Engine:
         if resource is None or key is None:
             self._something_came_free = True
         elif (registration := self.watched.registrations.get(resource)) is not None:
-            self.queue.add((registration, key))
+            self.queue.add((registration, key), within_s=within_s)
 
     def start(self) -> None:
         """Start watching and competing for the lease."""

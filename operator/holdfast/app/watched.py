@@ -25,6 +25,9 @@ from holdfast.seams import ApiTransport, Clock, Random, Spawner
 
 T = TypeVar("T")
 
+# The pods of a gang change together, and each of them several times within a second.
+GATHER_S = 0.1
+
 _MANAGED = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
 _BY_JOB, _BY_NODE, _BY_UID = "job", "node", "uid"
 
@@ -183,7 +186,7 @@ class Watched:
         self._saw_child(PODS, pod, gone=new is None)
         for registration, key in self.owners_of(pod):
             self.pools.saw(key, pod, gone=new is None)
-            self._wake(registration.resource, key)
+            self._wake(registration.resource, key, within_s=GATHER_S)
         if new is None:
             self._wake(None, None)
 
@@ -193,7 +196,7 @@ class Watched:
             return
         self._saw_child(SERVICES, service, gone=new is None)
         for registration, key in self.owners_of(service):
-            self._wake(registration.resource, key)
+            self._wake(registration.resource, key, within_s=GATHER_S)
 
     def _on_node(self, old: Node | None, new: Node | None) -> None:
         node = new or old

@@ -34,6 +34,7 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._alarms: dict[K, float] = {}
         self._resting: dict[K, float] = {}
+        self._patient: set[K] = set()
         self._heap: list[tuple[float, int, K]] = []
         self._sequence = 0
         self._timer: asyncio.Task[None] | None = None
@@ -58,12 +59,25 @@ class WorkQueue(Generic[K]):
         first = next(iter(self._dirty.values()), None)
         return 0.0 if first is None else self._clock.monotonic() - first
 
-    def add(self, key: K) -> None:
-        """Have `key` worked on as soon as possible. Adding it twice before a worker takes it counts once."""
+    def add(self, key: K, *, within_s: float = 0.0) -> None:
+        """Have `key` worked on as soon as possible. Adding it twice before a worker takes it counts once.
+
+        With `within_s` it may wait that long, unless it is added without: one turn then does for everything that
+        happens to it meanwhile.
+        """
         if key in self._dirty:
+            if within_s <= 0 and key in self._patient:
+                self._patient.discard(key)
+                del self._resting[key]
+                self._ready.put_nowait(key)
             return
         self._dirty[key] = self._clock.monotonic()
-        if key not in self._busy and key not in self._resting:
+        if key in self._busy or key in self._resting:
+            return
+        if within_s > 0:
+            self._patient.add(key)
+            self._rest(key, within_s)
+        else:
             self._ready.put_nowait(key)
 
     def alarm(self, key: K, seconds: float | None) -> None:
@@ -105,8 +119,7 @@ class WorkQueue(Generic[K]):
         """
         self._busy.discard(key)
         if rest_s > 0:
-            self._resting[key] = self._clock.monotonic() + rest_s
-            self._push(key, self._resting[key])
+            self._rest(key, rest_s)
         elif key in self._dirty:
             self._ready.put_nowait(key)
 
@@ -118,6 +131,7 @@ class WorkQueue(Generic[K]):
         self._failures.clear()
         self._alarms.clear()
         self._resting.clear()
+        self._patient.clear()
         self._heap.clear()
 
     async def close(self) -> None:
@@ -129,6 +143,10 @@ class WorkQueue(Generic[K]):
     def _set_alarm(self, key: K, due: float) -> None:
         self._alarms[key] = due
         self._push(key, due)
+
+    def _rest(self, key: K, seconds: float) -> None:
+        self._resting[key] = self._clock.monotonic() + seconds
+        self._push(key, self._resting[key])
 
     def _push(self, key: K, due: float) -> None:
         self._sequence += 1
@@ -157,6 +175,7 @@ class WorkQueue(Generic[K]):
             when, _, key = heapq.heappop(self._heap)
             if self._resting.get(key) == when:
                 del self._resting[key]
+                self._patient.discard(key)
                 if key in self._dirty:
                     self._ready.put_nowait(key)
             if self._alarms.get(key) == when:
