@@ -38,45 +38,51 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def run(wanted: argparse.Namespace, folder: Path) -> dict[str, object]:
+async def run(wanted: argparse.Namespace, folder: Path, results: Path) -> dict[str, object]:
+    """Run the wanted parts; what is known is in `results` after each of them."""
     samples: list[Sample] = []
-    found: dict[str, object] = {"machine": machine().as_json(), "commit": report.commit()}
+    found: dict[str, object] = {"machine": machine().as_json(), "commit": report.commit(), "nice": os.nice(0)}
+
+    def keep(number: int, *more: Sample) -> None:
+        for sample in more:
+            samples.append(sample)
+            _tell(number, sample)
+        found["samples"] = [sample.as_json() for sample in samples]
+        found["table"] = report.rows(samples)
+        results.write_text(json.dumps(found, indent=1))
+
     async with lab(wanted.name, folder, keep=wanted.keep) as made:
         found["kubernetes"] = await made.version()
         for number in range(wanted.rounds):
             if "many" in wanted.parts:
-                samples.append(_told(number, await starts.bare(made, 2 * wanted.jobs)))
+                keep(number, await starts.bare(made, 2 * wanted.jobs))
                 for name in wanted.frameworks.split(","):
-                    sample = await starts.many(made, wanted.jobs, 2, name)
-                    samples.append(_told(number, sample))
+                    keep(number, await starts.many(made, wanted.jobs, 2, name))
             if "gang" in wanted.parts:
-                samples.append(_told(number, await starts.bare(made, wanted.workers)))
-                samples += [_told(number, sample) for sample in await starts.gang(made, wanted.workers, "Plain")]
+                keep(number, await starts.bare(made, wanted.workers))
+                keep(number, *await starts.gang(made, wanted.workers, "Plain"))
         if "idle" in wanted.parts:
             found["idle"] = await idle.idle(made, wanted.idle_jobs, 2, wanted.idle_seconds)
-    found["samples"] = [sample.as_json() for sample in samples]
-    found["table"] = report.rows(samples)
+        keep(wanted.rounds)
     return found
 
 
-def _told(number: int, sample: Sample) -> Sample:
+def _tell(number: int, sample: Sample) -> None:
     say(
         f"round {number + 1}: {sample.name}: {sample.wall_s:.1f} s, {sample.rate:.0f} pods/s, "
         f"told {sample.told_s:.1f} s, operator {1000 * sample.operator_cpu_s / sample.objects:.2f} ms, API server "
         f"{1000 * sample.cpu_s['kube-apiserver'] / sample.objects:.1f} ms an object, others {100 * sample.others:.0f} %"
     )
-    return sample
 
 
 def main() -> None:
     wanted = _arguments()
     folder = Path(tempfile.mkdtemp(prefix="holdfast-bench-"))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        found = runner.run(run(wanted, folder))
     results = wanted.results or folder / f"bench-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    results.write_text(json.dumps(found, indent=1))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        found = runner.run(run(wanted, folder, results))
     print(report.text(found))
-    print(f"results: {results}; logs: {folder}; nice {os.nice(0)}")
+    print(f"results: {results}; logs: {folder}")
 
 
 if __name__ == "__main__":

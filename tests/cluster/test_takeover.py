@@ -116,3 +116,30 @@ async def test_a_new_leader_that_cannot_read_waits_and_then_plans(house: House) 
     await house.clock.advance(5)
     assert house.planner.shown == []
     await house.until(seen=2)
+
+
+async def test_a_new_leader_lists_once_instead_of_reading_every_object(house: House) -> None:
+    for number in range(30):
+        house.job(f"j-{number}")
+    await house.start()
+    await run_until(house.clock, lambda: len(house.server.all("pods")) == 60, limit_s=10)
+    house.server.requests.clear()
+    await house.start("op-1")
+    await house.clock.advance(2)
+    await house.power[0].stop()
+    before = len(house.planner.shown)
+    await run_until(house.clock, lambda: len(house.planner.shown) >= before + 30, limit_s=60)
+    reads = [path for method, path in house.server.requests if method == "GET" and "trainingjobs/" in path]
+    lists = [path for method, path in house.server.requests if method == "GET" and path.endswith("/trainingjobs")]
+    assert reads == []
+    assert len(lists) == 2, "one for the watch, one for the term"
+
+
+async def test_what_comes_after_the_begin_of_a_term_is_not_read(house: House) -> None:
+    house.job("first")
+    await house.start()
+    await house.until(name="first", seen=2)
+    house.server.requests.clear()
+    house.job("second")
+    await house.until(name="second", seen=2)
+    assert [path for method, path in house.server.requests if method == "GET" and "trainingjobs" in path] == []

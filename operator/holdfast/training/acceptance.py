@@ -34,7 +34,7 @@ def refused(view: View) -> Plan | None:
     if answer is not None and answer.key == key and answer.accepted:
         return None
     form = _form(view)
-    if form in view.observed.accepted_forms:
+    if (answer is None or answer.key != key) and form in view.observed.accepted_forms:
         return None
     question = DryRun(PODS, pods.pod(view, view.slots[0], max(1, view.attempt + 1)), key, form)
     if answer is None or answer.key != key:
