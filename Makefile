@@ -15,8 +15,9 @@ FLEET := $(VENV)/python -m deploy.fleet
 PURE := $(wildcard tests/unit/api tests/unit/accelerators tests/unit/planning tests/unit/training)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps check format test test-unit test-pure test-fleet e2e chaos demo crds lock chart images cluster-up \
-	cluster-down cluster-status node-off node-partition node-on fleet-up fleet-down fleet-status clean clean-cache
+.PHONY: help deps check format test test-unit test-pure test-fleet e2e chaos bench bench-memory demo crds lock chart \
+	images cluster-up cluster-down cluster-status node-off node-partition node-on fleet-up fleet-down fleet-status clean \
+	clean-cache
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +56,12 @@ e2e: deps ## the tests on the real cluster; brings it up
 
 chaos: deps ## the example trainer with a killed worker, ROUNDS=5 times over
 	$(VENV)/pytest tests/chaos
+
+bench: deps ## measure the operator on the fleet cluster; BENCH="many --rounds 5" picks parts, --help lists them
+	PYTHONPATH=operator $(VENV)/python -m tests.bench $(BENCH)
+
+bench-memory: deps ## how the operator grows to 20,000 jobs and 50,000 pods, on an API server in memory
+	PYTHONPATH=operator $(VENV)/python -m tests.bench.memory $(BENCH)
 
 demo: deps ## the main job with its disasters, and the proof; KEEP=1 leaves all up
 	$(VENV)/python -m deploy.demo
