@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 
@@ -16,7 +17,7 @@ WITHIN_S = 600.0
 
 async def idle(lab: Lab, jobs: int, workers: int, seconds: float) -> dict[str, object]:
     """Return what was found, as JSON values."""
-    namespace = "idle"
+    namespace = f"idle-{os.getpid()}"
     await load.make_namespace(lab.transport, namespace)
     running: list[operators.Replica] = []
     try:

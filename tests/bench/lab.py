@@ -98,7 +98,7 @@ async def _prepare(made: Lab) -> None:
 async def _established(made: Lab, name: str) -> None:
     for _ in range(100):
         document = orjson.loads(await made.transport.request("GET", CRDS.item(None, name)))
-        conditions = document.get("status", {}).get("conditions", [])
+        conditions = document.get("status", {}).get("conditions") or []
         if any(one["type"] == "Established" and one["status"] == "True" for one in conditions):
             return
         await asyncio.sleep(0.1)

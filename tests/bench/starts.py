@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 
 import orjson
@@ -101,7 +102,7 @@ async def _fail_one(lab: Lab, namespace: str, pods: Follower) -> None:
 
 
 async def _namespace(lab: Lab, word: str) -> str:
-    name = f"{word}-{next(_numbers)}"
+    name = f"{word}-{os.getpid()}-{next(_numbers)}"
     await load.make_namespace(lab.transport, name)
     await lab.settle()
     return name
