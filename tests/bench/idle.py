@@ -40,9 +40,9 @@ async def idle(lab: Lab, jobs: int, workers: int, seconds: float) -> dict[str, o
         await lab.settle()
         found["failover"] = await _failover(lab, namespace, leader)
     finally:
-        await load.clear(lab.transport, namespace)
         for replica in running:
             replica.stop()
+        await load.clear(lab.transport, namespace)
     return found
 
 

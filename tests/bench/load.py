@@ -101,11 +101,25 @@ async def make_namespace(transport: ApiTransport, name: str) -> None:
 
 async def clear(transport: ApiTransport, namespace: str) -> None:
     """Delete all jobs and pods of a namespace and wait until they are gone."""
-    options = orjson.dumps({"propagationPolicy": "Background", "gracePeriodSeconds": 0})
     for resource in (TRAINING_JOBS, PODS):
-        await transport.request("DELETE", resource.collection(namespace), body=options, timeout_s=120)
+        await _delete_all(transport, resource, namespace)
     for resource in (TRAINING_JOBS, PODS):
         await gone(transport, resource, namespace)
+
+
+async def _delete_all(transport: ApiTransport, resource: Resource, namespace: str) -> None:
+    options = orjson.dumps({"propagationPolicy": "Background", "gracePeriodSeconds": 0})
+    listed = orjson.loads(await transport.request("GET", resource.collection(namespace), timeout_s=60))
+
+    async def one(item: Manifest) -> None:
+        path = resource.item(namespace, str(item["metadata"]["name"]))
+        try:
+            await transport.request("DELETE", path, body=options, timeout_s=60)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    await in_parallel(one, listed["items"])
 
 
 async def gone(transport: ApiTransport, resource: Resource, namespace: str) -> None:

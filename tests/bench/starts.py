@@ -51,8 +51,8 @@ async def many(lab: Lab, jobs: int, workers: int, framework: str) -> Sample:
             sample.wall_s, sample.told_s = done - stretch.began, last - stretch.began
             await stretch.end(sample)
     finally:
-        await _clear(lab, namespace)
         operator.stop()
+        await _clear(lab, namespace)
     return sample
 
 
@@ -82,8 +82,8 @@ async def gang(lab: Lab, workers: int, framework: str) -> tuple[Sample, Sample]:
             again = Sample(f"1 of {workers} fails, {framework}", 1, workers, wall_s=done - stretch.began)
             await stretch.end(again)
     finally:
-        await _clear(lab, namespace)
         operator.stop()
+        await _clear(lab, namespace)
     return first, again
 
 

@@ -57,6 +57,7 @@ class Follower:
         self.names: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self.reopened = 0
 
     async def __aenter__(self) -> Follower:
         first = _list.decode(await self._transport.request("GET", self._path, timeout_s=60))
@@ -88,12 +89,18 @@ class Follower:
         return sorted(found)[number - 1]
 
     async def _follow(self, version: str) -> None:
-        query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": "3600"}
+        """Watch until cancelled, from where the last watch ended: a reader that is behind is cut off."""
         try:
-            async with self._transport.watch(self._path, query=query, idle_timeout_s=3600) as stream:
-                async for line in stream:
-                    event = _event.decode(line)
-                    self._take(event.object, gone=event.type == "DELETED")
+            while True:
+                query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": "3600"}
+                async with self._transport.watch(self._path, query=query, idle_timeout_s=3600) as stream:
+                    async for line in stream:
+                        event = _event.decode(line)
+                        if event.type == "ERROR":
+                            raise ConnectionError(f"the watch of {self._path} failed: {line[:300]!r}")
+                        version = event.object.metadata.resource_version
+                        self._take(event.object, gone=event.type == "DELETED")
+                self.reopened += 1
         finally:
             self._changed.set()
 
