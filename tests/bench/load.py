@@ -67,7 +67,7 @@ async def create_all(transport: ApiTransport, resource: Resource, manifests: Ite
 async def create(transport: ApiTransport, resource: Resource, manifest: Manifest) -> None:
     """Create one object."""
     path = resource.collection(manifest["metadata"].get("namespace"))
-    await transport.request("POST", path, body=orjson.dumps(manifest), timeout_s=60)
+    await patiently(transport, "POST", path, orjson.dumps(manifest))
 
 
 async def in_parallel(call: Callable[[Any], Any], items: Iterable[Any]) -> None:
@@ -81,6 +81,18 @@ async def in_parallel(call: Callable[[Any], Any], items: Iterable[Any]) -> None:
     async with asyncio.TaskGroup() as group:
         for _ in range(CONCURRENCY):
             group.create_task(worker())
+
+
+async def patiently(transport: ApiTransport, method: str, path: str, body: bytes | None = None) -> bytes:
+    """Send a request, again where the API server asks for it: the storage of a new kind takes a moment to come up."""
+    for _ in range(100):
+        try:
+            return await transport.request(method, path, body=body, timeout_s=60)
+        except ApiError as error:
+            if error.status != 429:
+                raise
+            await asyncio.sleep(0.2)
+    raise TimeoutError(f"{method} {path} was put off a hundred times")
 
 
 async def make_namespace(transport: ApiTransport, name: str) -> None:
@@ -109,12 +121,12 @@ async def clear(transport: ApiTransport, namespace: str) -> None:
 
 async def _delete_all(transport: ApiTransport, resource: Resource, namespace: str) -> None:
     options = orjson.dumps({"propagationPolicy": "Background", "gracePeriodSeconds": 0})
-    listed = orjson.loads(await transport.request("GET", resource.collection(namespace), timeout_s=60))
+    listed = orjson.loads(await patiently(transport, "GET", resource.collection(namespace)))
 
     async def one(item: Manifest) -> None:
         path = resource.item(namespace, str(item["metadata"]["name"]))
         try:
-            await transport.request("DELETE", path, body=options, timeout_s=60)
+            await patiently(transport, "DELETE", path, options)
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -125,7 +137,7 @@ async def _delete_all(transport: ApiTransport, resource: Resource, namespace: st
 async def gone(transport: ApiTransport, resource: Resource, namespace: str) -> None:
     """Wait until the namespace holds none of these."""
     for _ in range(1200):
-        page = await transport.request("GET", resource.collection(namespace), query={"limit": "1"}, timeout_s=30)
+        page = await patiently(transport, "GET", resource.collection(namespace) + "?limit=1")
         if not orjson.loads(page)["items"]:
             return
         await asyncio.sleep(0.25)

@@ -10,6 +10,7 @@ import msgspec
 
 from holdfast.planning.plan import Resource
 from holdfast.seams import ApiTransport
+from tests.bench import load
 
 
 class _Meta(msgspec.Struct, rename="camel", frozen=True):
@@ -60,7 +61,7 @@ class Follower:
         self.reopened = 0
 
     async def __aenter__(self) -> Follower:
-        first = _list.decode(await self._transport.request("GET", self._path, timeout_s=60))
+        first = _list.decode(await load.patiently(self._transport, "GET", self._path))
         for item in first.items:
             self._take(item, gone=False)
         self._task = asyncio.create_task(self._follow(first.metadata.resource_version))
