@@ -19,8 +19,8 @@ PURE := $(wildcard tests/unit/api tests/unit/accelerators tests/unit/planning te
 
 .DEFAULT_GOAL := help
 .PHONY: help deps check format test test-unit test-pure test-fleet e2e crash-points schedules paused-leader chaos soak \
-	demo crds reference lock chart images cluster-up cluster-down cluster-status node-off node-partition node-on \
-	fleet-up fleet-down fleet-status clean clean-cache
+	bench bench-memory demo crds reference lock chart images cluster-up cluster-down cluster-status node-off \
+	node-partition node-on fleet-up fleet-down fleet-status clean clean-cache
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,12 @@ chaos: deps ## the example trainer with a killed worker, ROUNDS=5 times over
 
 soak: deps ## random faults on the local cluster for MINUTES=20 (SEED=n repeats them); what is used must stay flat
 	$(VENV)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+bench: deps ## measure the operator on the fleet cluster; BENCH="many --rounds 5" picks parts, --help lists them
+	PYTHONPATH=operator $(VENV)/python -m tests.bench $(BENCH)
+
+bench-memory: deps ## how the operator grows to 20,000 jobs and 50,000 pods, on an API server in memory
+	PYTHONPATH=operator $(VENV)/python -m tests.bench.memory $(BENCH)
 
 demo: deps ## the main job with its disasters, and the proof; KEEP=1 leaves all up
 	$(VENV)/python -m deploy.demo

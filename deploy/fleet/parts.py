@@ -74,7 +74,7 @@ def _controllers(instance: Instance) -> list[str]:
         "--bind-address=127.0.0.1", f"--secure-port={instance.port('kube-controller-manager')}",
         "--allocate-node-cidrs=false", "--node-monitor-period=1s", "--node-monitor-grace-period=60s",
         # The default of 20 requests a second would be what a load test measures.
-        "--kube-api-qps=300", "--kube-api-burst=600",
+        "--kube-api-qps=1000", "--kube-api-burst=2000",
     ]  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def _scheduler(instance: Instance) -> list[str]:
         "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
         "leaderElection": {"leaderElect": False},
         "clientConnection": {
-            "kubeconfig": str(instance.folder / "kube-scheduler.kubeconfig"), "qps": 300, "burst": 600,
+            "kubeconfig": str(instance.folder / "kube-scheduler.kubeconfig"), "qps": 1000, "burst": 2000,
         },
     }))  # fmt: skip
     return [

@@ -1,7 +1,7 @@
 """Simulated nodes with the labels, taints and sizes that GKE gives real ones.
 
 Sizes and labels by machine type: Google's public GKE and Cloud TPU documentation. A multi-host TPU slice is one node
-pool; a GPU pool has any number of nodes.
+pool; a GPU or CPU pool has any number of nodes. CPU nodes take as many pods as GKE can be told to allow.
 """
 
 import math
@@ -17,7 +17,7 @@ _POOL = re.compile(r"(?P<shape>[a-z0-9-]+?)(:(?P<topology>\d+(x\d+){1,2}))?(=(?P
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine type: ``chips`` of ``resource``, cores, memory in GiB."""
+    """One machine type: ``chips`` of ``resource`` (0 of none on CPU nodes), cores, memory in GiB, room for pods."""
 
     accelerator: str
     machine_type: str
@@ -25,6 +25,7 @@ class Machine:
     chips: int
     cpu: int
     memory_gib: int
+    pods: int = 110
 
 
 MACHINES = {
@@ -32,6 +33,7 @@ MACHINES = {
     "v6e-8t": Machine("tpu-v6e-slice", "ct6e-standard-8t", "google.com/tpu", 8, 360, 1440),
     "v5p": Machine("tpu-v5p-slice", "ct5p-hightpu-4t", "google.com/tpu", 4, 208, 448),
     "h100": Machine("nvidia-h100-80gb", "a3-highgpu-8g", "nvidia.com/gpu", 8, 208, 1872),
+    "n2": Machine("", "n2-standard-128", "", 0, 128, 512, pods=256),
 }
 
 
@@ -101,23 +103,26 @@ def _node(pools: Pools, pool: str, host: int, *, spot: bool) -> dict[str, Any]:
         "topology.kubernetes.io/region": ZONE.rsplit("-", 1)[0],
         "topology.kubernetes.io/zone": ZONE,
         "cloud.google.com/gke-nodepool": pool,
-        "cloud.google.com/gke-accelerator-count": str(machine.chips),
         "cloud.google.com/gke-provisioning": "spot" if spot else "standard",
     }
-    taints = [{"key": machine.resource, "value": "present", "effect": "NoSchedule"}]
+    taints = []
+    size = {
+        "cpu": str(machine.cpu), "memory": f"{machine.memory_gib}Gi", "pods": str(machine.pods),
+        "ephemeral-storage": "90Gi",
+    }  # fmt: skip
+    if machine.chips:
+        labels["cloud.google.com/gke-accelerator-count"] = str(machine.chips)
+        taints.append({"key": machine.resource, "value": "present", "effect": "NoSchedule"})
+        size[machine.resource] = str(machine.chips)
     if pools.topology is not None:
         labels["cloud.google.com/gke-tpu-accelerator"] = machine.accelerator
         labels["cloud.google.com/gke-tpu-topology"] = pools.topology
-    else:
+    elif machine.chips:
         labels["cloud.google.com/gke-accelerator"] = machine.accelerator
         labels["cloud.google.com/gke-gpu"] = "true"
     if spot:
         labels["cloud.google.com/gke-spot"] = "true"
         taints.append({"key": "cloud.google.com/gke-spot", "value": "true", "effect": "NoSchedule"})
-    size = {
-        "cpu": str(machine.cpu), "memory": f"{machine.memory_gib}Gi", "pods": "110",
-        "ephemeral-storage": "90Gi", machine.resource: str(machine.chips),
-    }  # fmt: skip
     return {
         "apiVersion": "v1",
         "kind": "Node",

@@ -22,7 +22,8 @@ import orjson
 from holdfast.api import labels
 from holdfast.app.kinds import REGISTERED
 from holdfast.app.watched import Watched
-from holdfast.planning.plan import PODS
+from holdfast.cluster.objects import Key
+from holdfast.planning.plan import PODS, Resource
 from holdfast.seams import WatchStream
 from holdfast.seams.real import SystemClock, SystemRandom, TaskSpawner
 
@@ -150,12 +151,16 @@ def memory_mib(field: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 
 
+def nobody(resource: Resource | None, key: Key | None, *, within_s: float = 0.0) -> None:
+    """Wake nobody."""
+
+
 async def measure(pods: int) -> dict[str, float]:
     """Fill the operator's caches with `pods` pods and return what that took, in MiB and seconds."""
     ours, theirs = multiprocessing.Pipe()
     child = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, pods), daemon=True)
     child.start()
-    watched = Watched(Pages(ours, pods), SystemClock(), SystemRandom(), REGISTERED, lambda resource, key: None)
+    watched = Watched(Pages(ours, pods), SystemClock(), SystemRandom(), REGISTERED, nobody)
     empty = memory_mib("VmRSS")
     began = time.monotonic()
     tasks = watched.start(TaskSpawner())

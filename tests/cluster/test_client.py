@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from holdfast.cluster.client import DEADLINE_S, ApiClient, LeadershipLost, NameTaken
+from holdfast.cluster.client import DEADLINE_S, SLOTS, ApiClient, LeadershipLost, NameTaken
 from holdfast.planning.plan import PODS, TRAINING_JOBS
 from holdfast.seams import ApiError
 from tests.support.apiserver import MemoryApiServer
@@ -196,3 +197,16 @@ async def test_reads_need_no_leadership(server: MemoryApiServer, clock: VirtualC
     assert (await finish(clock, client.get(PODS, "ns", "a")))["metadata"]["name"] == "a"
     assert await finish(clock, client.get(PODS, "ns", "b")) is None
     await settle()
+
+
+async def test_no_more_than_a_few_mutations_are_under_way_and_waiting_uses_up_no_time(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient
+) -> None:
+    server.faults.latency = lambda method, path: 1.5
+    calls = [client.create(PODS, "ns", pod(f"p-{number}")) for number in range(4 * SLOTS)]
+    gathered = asyncio.gather(*calls)
+    await clock.advance(1)
+    assert len(server.requests) == SLOTS
+    await run_until(clock, gathered.done, limit_s=30)
+    assert len(gathered.result()) == 4 * SLOTS, "the last ones waited longer than a whole deadline"
+    assert len(server.requests) == 4 * SLOTS, "none was sent twice"

@@ -174,6 +174,7 @@ async def test_kopf_wakes_and_writes_nothing(house: House) -> None:
     house.memory.remove("trainingjobs", "ns", "j-0")
     await until(lambda: len(house.memory.all("pods")) == 8)
     requests = house.kopf_requests()
+    assert requests.count(("GET", "/apis/holdfast.dev/v1alpha1/trainingjobs")) >= 2, "Kopf listed the jobs and watches"
     assert {method for method, _ in requests} == {"GET"}
     for job in house.memory.all("trainingjobs"):
         assert "annotations" not in job["metadata"]

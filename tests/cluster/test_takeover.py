@@ -10,7 +10,6 @@ from holdfast.api.wire import Report
 from holdfast.app.operator import Replica
 from holdfast.seams import ApiError
 from tests.cluster.test_replica import House
-from tests.support.apiserver_faults import matching
 from tests.support.clock import run_until
 
 
@@ -105,9 +104,42 @@ async def test_a_new_leader_takes_no_object_for_gone_that_it_has_not_seen_yet(ho
 
 
 async def test_a_new_leader_that_cannot_read_waits_and_then_plans(house: House) -> None:
-    house.server.faults.refuse(matching("GET", "/trainingjobs/j"), ApiError(503, "Busy", "", retry_after_s=9), times=7)
+    lists: list[str] = []
+
+    def beyond_the_watch(method: str, path: str) -> bool:
+        lists.extend([path] if (method, path.endswith("/trainingjobs")) == ("GET", True) else [])
+        return bool(lists[1:]) and lists[-1] == path
+
+    house.server.faults.refuse(beyond_the_watch, ApiError(503, "Busy", "", retry_after_s=9), times=7)
     house.job()
     await house.start()
     await house.clock.advance(5)
     assert house.planner.shown == []
     await house.until(seen=2)
+
+
+async def test_a_new_leader_lists_once_instead_of_reading_every_object(house: House) -> None:
+    for number in range(30):
+        house.job(f"j-{number}")
+    await house.start()
+    await run_until(house.clock, lambda: len(house.server.all("pods")) == 60, limit_s=10)
+    house.server.requests.clear()
+    await house.start("op-1")
+    await house.clock.advance(2)
+    await house.power[0].stop()
+    before = len(house.planner.shown)
+    await run_until(house.clock, lambda: len(house.planner.shown) >= before + 30, limit_s=60)
+    reads = [path for method, path in house.server.requests if method == "GET" and "trainingjobs/" in path]
+    lists = [path for method, path in house.server.requests if method == "GET" and path.endswith("/trainingjobs")]
+    assert reads == []
+    assert len(lists) == 2, "one for the watch, one for the term"
+
+
+async def test_what_comes_after_the_begin_of_a_term_is_not_read(house: House) -> None:
+    house.job("first")
+    await house.start()
+    await house.until(name="first", seen=2)
+    house.server.requests.clear()
+    house.job("second")
+    await house.until(name="second", seen=2)
+    assert [path for method, path in house.server.requests if method == "GET" and "trainingjobs" in path] == []

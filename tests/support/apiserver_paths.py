@@ -43,6 +43,8 @@ RESOURCES = (
     ResourceInfo("", "v1", "pods", "Pod", status=True, generation=True),
     ResourceInfo("", "v1", "services", "Service", status=True),
     ResourceInfo("", "v1", "nodes", "Node", namespaced=False, status=True),
+    # Kopf watches nothing before it has found this one.
+    ResourceInfo("", "v1", "namespaces", "Namespace", namespaced=False, status=True),
     ResourceInfo("", "v1", "secrets", "Secret"),
     ResourceInfo("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", status=True),
     ResourceInfo("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False),

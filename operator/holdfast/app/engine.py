@@ -26,6 +26,11 @@ Work = tuple[Registration, Key]
 # A pass waits for single requests of at most 4 s each; what takes longer at the end is left to the next leader.
 DRAIN_S = 8.0
 BEAT_S = 0.5
+# A gang of a thousand takes some 10 ms to plan, and starts with thousands of events. After a plan that is this dear the
+# object rests for a multiple of the time, so that planning it takes a small part of a core at most.
+DEAR_S = 0.003
+REST_FACTOR = 10.0
+REST_MAX_S = 1.0
 
 
 class Engine:
@@ -66,7 +71,7 @@ class Engine:
         """Call `listener(seconds, result)` after every pass; the result is `done`, `retry`, or `error` if it raised."""
         self._pass_listeners.append(listener)
 
-    def wake(self, resource: Resource | None, key: Key | None) -> None:
+    def wake(self, resource: Resource | None, key: Key | None, *, within_s: float = 0.0) -> None:
         """Have an object planned soon; with (None, None) all that wait, within half a second. Followers ignore it.
 
         A gang that ends frees its places pod by pod: those who wait are not planned anew for each of them.
@@ -76,7 +81,7 @@ class Engine:
         if resource is None or key is None:
             self._something_came_free = True
         elif (registration := self.watched.registrations.get(resource)) is not None:
-            self.queue.add((registration, key))
+            self.queue.add((registration, key), within_s=within_s)
 
     def start(self) -> None:
         """Start watching and competing for the lease."""
@@ -142,14 +147,16 @@ class Engine:
     async def _work(self) -> None:
         while True:
             work = await self.queue.take()
+            rest_s = 0.0
             try:
-                await self._pass(work)
+                rest_s = await self._pass(work)
             finally:
-                self.queue.done(work)
+                self.queue.done(work, rest_s=rest_s)
                 if not self.queue.busy:
                     self._idle.set()
 
-    async def _pass(self, work: Work) -> None:
+    async def _pass(self, work: Work) -> float:
+        """Make one pass. Return for how long the object rests."""
         registration, key = work
         began = self._clock.monotonic()
         outcome: Outcome | None = None
@@ -157,7 +164,7 @@ class Engine:
             outcome = await self.reconciler.reconcile(registration, key)
         except LeadershipLost:
             self._leading_changed.set()
-            return
+            return 0.0
         except Exception:
             # A plan that raises is a bug; the other objects must not suffer from it.
             logger.exception("pass.failed", extra={"fields": {"namespace": key[0], "object": key[1]}})
@@ -166,6 +173,8 @@ class Engine:
         for listener in self._pass_listeners:
             listener(seconds, result)
         self._reschedule(work, outcome)
+        planning_s = outcome.planning_s if outcome is not None else 0.0
+        return min(REST_MAX_S, REST_FACTOR * planning_s) if planning_s > DEAR_S else 0.0
 
     def _reschedule(self, work: Work, outcome: Outcome | None) -> None:
         if self._stopping:

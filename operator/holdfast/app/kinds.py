@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from holdfast.api import labels
 from holdfast.cluster.objects import Key
@@ -12,8 +13,12 @@ from holdfast.planning.observed import Observed
 from holdfast.planning.plan import TRAINING_JOBS, Plan, Resource
 from holdfast.training.plan import plan as plan_training_job
 
-# Wake one object, or with (None, None) every object that waits for something which may have come free.
-Wake = Callable[[Resource | None, Key | None], None]
+
+class Wake(Protocol):
+    """Wake one object, or with (None, None) every object that waits for something which may have come free."""
+
+    def __call__(self, resource: Resource | None, key: Key | None, *, within_s: float = 0.0) -> None:
+        """Have it planned soon; `within_s` says how long it may wait for more to happen."""
 
 
 @dataclass(frozen=True, slots=True)

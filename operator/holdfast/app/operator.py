@@ -142,9 +142,9 @@ class Replica:
             ca_pem=self.reports.authority_pem,
         )
 
-    def wake(self, resource: Resource | None, key: Key | None) -> None:
+    def wake(self, resource: Resource | None, key: Key | None, *, within_s: float = 0.0) -> None:
         """Have an object planned soon, with (None, None) all that wait for something."""
-        self.engine.wake(resource, key)
+        self.engine.wake(resource, key, within_s=within_s)
 
     def _wake_owners(self, pod_uid: str) -> None:
         if (pod := self.watched.pod_by_uid(pod_uid)) is not None:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from holdfast.app.accepted import AcceptedForms
 from holdfast.app.currency import Currency
 from holdfast.app.kinds import Registration
 from holdfast.app.missing_nodes import LOOK_AGAIN_S, MissingNodes
@@ -34,6 +35,7 @@ class Memory:
     """What one object's passes leave for the next one.
 
     `current` says that the cache was found to be up to date since this replica leads, `pods_current` that of the pods.
+    `doubted`: the object itself has to be read for that, as it is now.
     `created` are the pods that were made for the attempt that the last passes knew: one that is to be made again has
     vanished, which is what another leader does to the pods of an attempt that is over.
     """
@@ -45,6 +47,7 @@ class Memory:
     refreshed_at: datetime | None = None
     commanded: frozenset[str] = field(default_factory=frozenset)
     current: bool = False
+    doubted: bool = False
     pods_current: bool = False
     created: frozenset[str] = field(default_factory=frozenset)
     last: PassNote | None = None
@@ -55,12 +58,14 @@ class Outcome:
     """What the queue has to do next for the key.
 
     `alarm_s`: come again after that time. `retry`: come again after a back-off. `again`: come again at once.
+    `planning_s` is how long looking and planning took, apart from requests.
     """
 
     alarm_s: float | None = None
     retry: bool = False
     again: bool = False
     result: ApplyResult | None = None
+    planning_s: float = 0.0
 
 
 class Reconciler:
@@ -88,6 +93,7 @@ class Reconciler:
         self._currency = currency
         self._clock = clock
         self._settings = settings
+        self._accepted = AcceptedForms(clock)
         self.leading_since: datetime | None = None
         self._memories: dict[tuple[Registration, Key], Memory] = {}
 
@@ -98,23 +104,25 @@ class Reconciler:
         memory = self._memories.setdefault(slot, Memory(refreshed_at=self._clock.now()))
         if not memory.current and not await self._is_current(slot, memory):
             return Outcome(retry=True)
-        observed = self._observe(registration, key, memory)
-        owner = self._owner(registration, key, observed)
+        owner = self._owner(registration, key)
         if owner is None:
             self._forget(slot, memory)
             return Outcome()
         wait_s = self._watched.expectations.wait_s(owner.uid)
         if wait_s > 0:
             return Outcome(alarm_s=wait_s)
+        began = self._clock.monotonic()
+        observed = self._observe(registration, key, memory)
         unseen = {pod.spec.node_name for pod in observed.pods} - observed.nodes.keys() - {""}
         if unseen:
             observed = replace(observed, nodes={**observed.nodes, **await self._missing_nodes.find(unseen)})
+            began = self._clock.monotonic()
         memory.refusals = tuple(item for item in memory.refusals if not self._exists(item, owner))
         plan = registration.plan(replace(observed, refusals=memory.refusals), self._clock.now())
         made = _new_pods(plan)
         if made & memory.created:
             # Somebody has taken away what this replica made: its view of the object may be an old one.
-            memory.created, memory.current, memory.pods_current = frozenset(), False, False
+            memory.created, memory.current, memory.doubted, memory.pods_current = frozenset(), False, True, False
             return Outcome(again=True)
         if not memory.pods_current and made:
             # Others may have taken a node pool meanwhile: the plan is made anew.
@@ -122,6 +130,7 @@ class Reconciler:
             return Outcome(again=memory.pods_current, retry=not memory.pods_current)
         self._watched.plan_pools(key, _pools_of(plan))
         self._command(plan, memory)
+        planning_s = self._clock.monotonic() - began
         result = await self._applier.apply(plan, owner)
         self._remember(plan, result, memory)
         memory.last = note(plan, result, self._clock.now())
@@ -132,7 +141,7 @@ class Reconciler:
         alarms = [] if plan.requeue_after_s is None else [plan.requeue_after_s]
         if unseen & observed.nodes.keys():
             alarms.append(LOOK_AGAIN_S)
-        return Outcome(alarm_s=min(alarms, default=None), retry=retry, again=again, result=result)
+        return Outcome(min(alarms, default=None), retry, again, result, planning_s)
 
     def waiting(self) -> list[tuple[Registration, Key]]:
         """Return the objects whose last plan waits for something."""
@@ -148,10 +157,14 @@ class Reconciler:
             self._commands.drop(memory.commanded)
         self._memories.clear()
         self._watched.pools.forget_plans()
+        self._currency.forget()
+        self._accepted.clear()
 
     async def _is_current(self, slot: tuple[Registration, Key], memory: Memory) -> bool:
         """Make sure, once in a term, that the cache shows what the last leader wrote. Its next change wakes the key."""
-        memory.current = await self._asked(slot, self._currency.shown(*slot))
+        ask = self._currency.shown_now if memory.doubted else self._currency.shown
+        memory.current = await self._asked(slot, ask(*slot))
+        memory.doubted = memory.doubted and not memory.current
         return memory.current
 
     @staticmethod
@@ -188,19 +201,19 @@ class Reconciler:
             storage_classes=watched.classes,
             read_claim=memory.read_claim,
             dry_run=memory.dry_run,
+            accepted_forms=self._accepted,
             waiting=memory.waiting,
             refreshed_at=memory.refreshed_at,
             leading_since=self.leading_since,
             occupied_pools=watched.pools.occupied_by_others(key),
         )
 
-    @staticmethod
-    def _owner(registration: Registration, key: Key, observed: Observed) -> Owner | None:
+    def _owner(self, registration: Registration, key: Key) -> Owner | None:
         """Return who the plan is about: the object, or the one that is gone whose pods are left. None: nothing is."""
-        if observed.object is not None:
-            uid = observed.object.metadata.uid
-        elif observed.pods:
-            uid = observed.pods[0].metadata.controller_uid
+        if (item := self._watched.objects[registration.resource].get(*key)) is not None:
+            uid = item.metadata.uid
+        elif pods := self._watched.pods_of(registration, key):
+            uid = pods[0].metadata.controller_uid
         else:
             return None
         return Owner(registration.resource, key[0], key[1], uid)
@@ -221,8 +234,12 @@ class Reconciler:
     def _remember(self, plan: Plan, result: ApplyResult, memory: Memory) -> None:
         if result.creates or plan.write_ahead is not None:
             memory.refusals = tuple(result.refusals)
+        if result.refusals:
+            self._accepted.clear()
         if result.dry_run is not None:
             memory.dry_run = result.dry_run
+            if plan.dry_run is not None and plan.dry_run.form and result.dry_run.accepted:
+                self._accepted.add(plan.dry_run.form)
         if result.read_claim is not None:
             memory.read_claim = result.read_claim
         writes = (plan.write_ahead, plan.status)

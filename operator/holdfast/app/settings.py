@@ -32,7 +32,7 @@ class OperatorSettings:
     report_port: int = 8443
     http_port: int = 8080
     sidecar_environment: Mapping[str, str] = field(default_factory=dict)
-    workers: int = 8
+    workers: int = 32
     lease_name: str = "holdfast-operator"
     authority_secret: str = "holdfast-ca"
     log_level: str = "INFO"
@@ -77,7 +77,7 @@ def from_environment(environ: Mapping[str, str]) -> OperatorSettings:
         report_port=_number(environ, "HOLDFAST_REPORT_PORT", 8443, 1, 65535),
         http_port=_number(environ, "HOLDFAST_HTTP_PORT", 8080, 1, 65535),
         sidecar_environment=_map(environ, "HOLDFAST_SIDECAR_ENV"),
-        workers=_number(environ, "HOLDFAST_WORKERS", 8, 1, 256),
+        workers=_number(environ, "HOLDFAST_WORKERS", 32, 1, 256),
         lease_name=_name(environ, "HOLDFAST_LEASE_NAME", "a Lease's name", required=False) or "holdfast-operator",
         authority_secret=_name(environ, "HOLDFAST_CA_SECRET", "a Secret's name", required=False) or "holdfast-ca",
         log_level=level,

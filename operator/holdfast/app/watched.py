@@ -27,6 +27,9 @@ from holdfast.seams import ApiTransport, Clock, Random, Spawner
 T = TypeVar("T")
 Child = TypeVar("Child", Service, Claim)
 
+# The pods of a gang change together, and each of them several times within a second.
+GATHER_S = 0.1
+
 _MANAGED = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
 # The pods of others: the resource is the same, what is watched of it is not.
 STRANGERS = "strangers"
@@ -205,7 +208,7 @@ class Watched:
         self._saw_child(PODS, pod, gone=new is None)
         for registration, key in self.owners_of(pod):
             self.pools.saw(key, pod, gone=new is None)
-            self._wake(registration.resource, key)
+            self._wake(registration.resource, key, within_s=GATHER_S)
         if new is None:
             self._wake(None, None)
 
@@ -216,7 +219,7 @@ class Watched:
                 return
             self._saw_child(resource, child, gone=new is None)
             for registration, key in self.owners_of(child):
-                self._wake(registration.resource, key)
+                self._wake(registration.resource, key, within_s=GATHER_S)
 
         return changed
 

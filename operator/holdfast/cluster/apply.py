@@ -126,6 +126,8 @@ class Applier:
     ) -> _Status | None:
         """Write a status where it differs. Return what the server then holds, None where the pass must end."""
         held = before or _Status(write.resource_version, write.observed)
+        if write.wanted is held.held:
+            return held
         wanted = without_nulls(write.wanted)
         changes = merge_between(held.held, wanted)
         if not changes:

@@ -69,14 +69,14 @@ class Cache(Generic[T]):
     def upsert(self, new: T) -> bool:
         """Take in an object. Return False where the cache holds the same or a newer version of it already."""
         identity = self.identify(new)
-        old = self._objects.get(identity.key)
+        key = identity.key
+        old = self._objects.get(key)
         if old is not None:
             before = self.identify(old)
             if before.uid == identity.uid and not _is_newer(identity.version, before.version):
                 return False
-            self._unindex(identity.key, old)
-        self._objects[identity.key] = new
-        self._index(identity.key, new)
+        self._objects[key] = new
+        self._index(key, old, new)
         self._tell(old, new)
         return True
 
@@ -84,7 +84,7 @@ class Cache(Generic[T]):
         """Forget an object and return it."""
         old = self._objects.pop(key, None)
         if old is not None:
-            self._unindex(key, old)
+            self._index(key, old, None)
             self._tell(old, None)
         return old
 
@@ -110,25 +110,26 @@ class Cache(Generic[T]):
         owner = self.identify(item).owner_uid
         return (owner,) if owner else ()
 
-    def _index(self, key: Key, item: T) -> None:
+    def _index(self, key: Key, old: T | None, new: T | None) -> None:
+        """Bring the indexes from one version to the next; most changes touch none."""
         for name, function in self._indexes.items():
+            before = () if old is None else tuple(function(old))
+            after = () if new is None else tuple(function(new))
+            if before == after:
+                continue
             indexed = self._indexed[name]
-            for value in function(item):
-                held = indexed.setdefault(value, key)
-                if isinstance(held, dict):
-                    held[key] = None
-                elif held != key:
-                    indexed[value] = {held: None, key: None}
-
-    def _unindex(self, key: Key, item: T) -> None:
-        for name, function in self._indexes.items():
-            indexed = self._indexed[name]
-            for value in function(item):
+            for value in before:
                 held = indexed.get(value)
                 if isinstance(held, dict):
                     held.pop(key, None)
                 if held in (key, {}):
                     del indexed[value]
+            for value in after:
+                held = indexed.setdefault(value, key)
+                if isinstance(held, dict):
+                    held[key] = None
+                elif held != key:
+                    indexed[value] = {held: None, key: None}
 
     def _tell(self, old: T | None, new: T | None) -> None:
         for listener in self._listeners:

@@ -6,13 +6,15 @@ what then looks like a conflict (409 on a create, a changed version on a patch) 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import msgspec
 import orjson
 
 from holdfast.cluster.merge import apply_merge
-from holdfast.cluster.objects import Header, header_of
+from holdfast.cluster.objects import Header, Identity, header_of
 from holdfast.cluster.pages import page_of
 from holdfast.planning.plan import Manifest, Resource
 from holdfast.seams import ApiError, ApiTransport, Clock, Random
@@ -21,7 +23,13 @@ from holdfast.seams import ApiError, ApiTransport, Clock, Random
 DEADLINE_S = 4.0
 ATTEMPT_S = 2.0
 BACKOFF_FIRST_S = 0.1
-PAGE = 500
+
+# Reading a whole collection changes nothing, so it may take longer than a term's last mutation.
+LIST_S = 30.0
+LIST_PAGE = 500
+
+# Mutations under way at once, over all objects. The transport has more connections: the Lease never waits for one.
+SLOTS = 32
 
 MERGE_PATCH = "application/merge-patch+json"
 Document = dict[str, Any]
@@ -63,6 +71,8 @@ class ApiClient:
         self._gate = gate
         self._manager = {"fieldManager": field_manager}
         self._deadline_s = deadline_s
+        # The wait for a slot is before the deadline and the gate: neither is used up by it.
+        self._slots = asyncio.Semaphore(SLOTS)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Document | None:
         """Return the object, or None where there is none. Raises `ApiError`."""
@@ -71,7 +81,7 @@ class ApiClient:
     async def list_headers(self, resource: Resource, namespace: str, labels: str) -> list[Header]:
         """Return the headers of the objects with these labels, as they are now. Raises `ApiError`."""
         found: list[Header] = []
-        query = {"labelSelector": labels, "limit": str(PAGE)}
+        query = {"labelSelector": labels, "limit": str(LIST_PAGE)}
         end = self._end()
         while True:
             payload = await self._attempts("GET", resource.collection(namespace or None), query, None, end)
@@ -81,6 +91,22 @@ class ApiClient:
                 return found
             query["continue"] = page.metadata.continue_
 
+    async def identities(self, resource: Resource) -> tuple[str, list[Identity]]:
+        """Return the version of a complete list of all namespaces, and who is in it. Raises `ApiError`."""
+        end = self._clock.monotonic() + LIST_S
+        query = {"limit": str(LIST_PAGE)}
+        found: list[Identity] = []
+        while True:
+            payload = await self._attempts("GET", resource.collection(None), query, None, end)
+            try:
+                page = page_of(payload)
+                found += [header_of(item).identity for item in page.items]
+            except msgspec.DecodeError as error:
+                raise ApiError(0, "BadAnswer", f"a list that is none: {error}") from error
+            if not page.metadata.continue_:
+                return page.metadata.resource_version, found
+            query = {**query, "continue": page.metadata.continue_}
+
     async def create(self, resource: Resource, namespace: str, manifest: Manifest, *, dry_run: bool = False) -> Header:
         """Create an object; one of that name that is ours already counts as success.
 
@@ -89,19 +115,20 @@ class ApiClient:
         that it does not know, which it would drop without a word from the object itself, are refused then.
         """
         query = {**self._manager, **({"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {})}
-        end = self._end()
-        try:
-            return header_of(
-                await self._send("POST", resource.collection(namespace or None), query, orjson.dumps(manifest), end)
-            )
-        except ApiError as error:
-            if error.status != 409 or error.reason != "AlreadyExists" or dry_run:
-                raise
-            name = str(manifest["metadata"]["name"])
-            found = await self._read(resource.item(namespace or None, name), end)
-            if found is None:
-                raise
-            return _judged(manifest, header_of(found), error)
+        async with self._slots:
+            end = self._end()
+            try:
+                return header_of(
+                    await self._send("POST", resource.collection(namespace or None), query, orjson.dumps(manifest), end)
+                )
+            except ApiError as error:
+                if error.status != 409 or error.reason != "AlreadyExists" or dry_run:
+                    raise
+                name = str(manifest["metadata"]["name"])
+                found = await self._read(resource.item(namespace or None, name), end)
+                if found is None:
+                    raise
+                return _judged(manifest, header_of(found), error)
 
     async def delete(
         self,
@@ -126,13 +153,16 @@ class ApiClient:
         }
         if grace_s is not None:
             options["gracePeriodSeconds"] = grace_s
-        try:
-            await self._send("DELETE", resource.item(namespace or None, name), {}, orjson.dumps(options), self._end())
-        except ApiError as error:
-            if error.status == 404 or (error.status == 409 and error.reason == "Conflict"):
-                return False
-            raise
-        return True
+        async with self._slots:
+            try:
+                await self._send(
+                    "DELETE", resource.item(namespace or None, name), {}, orjson.dumps(options), self._end()
+                )
+            except ApiError as error:
+                if error.status == 404 or (error.status == 409 and error.reason == "Conflict"):
+                    return False
+                raise
+            return True
 
     async def patch(
         self,
@@ -148,21 +178,22 @@ class ApiClient:
         With `metadata.resourceVersion` in `body` a change by somebody else raises `ApiError` 409. After an answer
         was lost, a 409 may be the echo of the patch's own success: then the object shows the patch already.
         """
-        item = resource.item(namespace or None, name)
-        path = f"{item}/{subresource}" if subresource else item
-        end = self._end()
-        attempts: list[ApiError] = []
-        try:
-            return header_of(
-                await self._send("PATCH", path, self._manager, orjson.dumps(body), end, MERGE_PATCH, attempts)
-            )
-        except ApiError as error:
-            if error.status != 409 or not attempts:
-                raise
-            found = await self._read(item, end)
-            if found is None or not _shows(orjson.loads(found), body):
-                raise
-            return header_of(found)
+        async with self._slots:
+            item = resource.item(namespace or None, name)
+            path = f"{item}/{subresource}" if subresource else item
+            end = self._end()
+            attempts: list[ApiError] = []
+            try:
+                return header_of(
+                    await self._send("PATCH", path, self._manager, orjson.dumps(body), end, MERGE_PATCH, attempts)
+                )
+            except ApiError as error:
+                if error.status != 409 or not attempts:
+                    raise
+                found = await self._read(item, end)
+                if found is None or not _shows(orjson.loads(found), body):
+                    raise
+                return header_of(found)
 
     def _end(self) -> float:
         return self._clock.monotonic() + self._deadline_s

@@ -21,7 +21,8 @@ class WorkQueue(Generic[K]):
     """First in, first out; a key that is added while it is being worked on comes again right after.
 
     A key is never lost: from `add` until `take` it is dirty, from `take` until `done` it is busy, and `done` puts it
-    back when it became dirty meanwhile. Each key has at most one alarm, which adds it when its time has come.
+    back when it became dirty meanwhile. Each key has at most one alarm, which adds it when its time has come. A key
+    that rests is not taken before its rest is over.
     """
 
     def __init__(self, clock: Clock, random: Random, spawner: Spawner) -> None:
@@ -33,6 +34,8 @@ class WorkQueue(Generic[K]):
         self._busy: set[K] = set()
         self._failures: dict[K, int] = {}
         self._alarms: dict[K, float] = {}
+        self._resting: dict[K, float] = {}
+        self._patient: set[K] = set()
         self._heap: list[tuple[float, int, K]] = []
         self._sequence = 0
         self._timer: asyncio.Task[None] | None = None
@@ -84,12 +87,25 @@ class WorkQueue(Generic[K]):
         first = next(iter(self._dirty.values()), None)
         return 0.0 if first is None else self._clock.monotonic() - first
 
-    def add(self, key: K) -> None:
-        """Have `key` worked on as soon as possible. Adding it twice before a worker takes it counts once."""
+    def add(self, key: K, *, within_s: float = 0.0) -> None:
+        """Have `key` worked on as soon as possible. Adding it twice before a worker takes it counts once.
+
+        With `within_s` it may wait that long, unless it is added without: one turn then does for everything that
+        happens to it meanwhile.
+        """
         if key in self._dirty:
+            if within_s <= 0 and key in self._patient:
+                self._patient.discard(key)
+                del self._resting[key]
+                self._ready.put_nowait(key)
             return
         self._dirty[key] = self._clock.monotonic()
-        if key not in self._busy:
+        if key in self._busy or key in self._resting:
+            return
+        if within_s > 0:
+            self._patient.add(key)
+            self._rest(key, within_s)
+        else:
             self._ready.put_nowait(key)
 
     def alarm(self, key: K, seconds: float | None) -> None:
@@ -123,10 +139,16 @@ class WorkQueue(Generic[K]):
         self._busy.add(key)
         return key
 
-    def done(self, key: K) -> None:
-        """Give a key back; if it was added meanwhile it is ready again at once."""
+    def done(self, key: K, *, rest_s: float = 0.0) -> None:
+        """Give a key back; if it was added meanwhile it is ready again at once, or when it has rested.
+
+        A key that is dear to work on is added anew all the time while much happens to it: after a rest, one turn does
+        for all of that.
+        """
         self._busy.discard(key)
-        if key in self._dirty:
+        if rest_s > 0:
+            self._rest(key, rest_s)
+        elif key in self._dirty:
             self._ready.put_nowait(key)
 
     def clear(self) -> None:
@@ -136,6 +158,8 @@ class WorkQueue(Generic[K]):
         self._dirty.clear()
         self._failures.clear()
         self._alarms.clear()
+        self._resting.clear()
+        self._patient.clear()
         self._heap.clear()
 
     async def close(self) -> None:
@@ -146,13 +170,20 @@ class WorkQueue(Generic[K]):
 
     def _set_alarm(self, key: K, due: float) -> None:
         self._alarms[key] = due
+        self._push(key, due)
+
+    def _rest(self, key: K, seconds: float) -> None:
+        self._resting[key] = self._clock.monotonic() + seconds
+        self._push(key, self._resting[key])
+
+    def _push(self, key: K, due: float) -> None:
         self._sequence += 1
         heapq.heappush(self._heap, (due, self._sequence, key))
         self._arm()
 
     def _arm(self) -> None:
         """Make sure that a timer runs which ends no later than the earliest alarm that still stands."""
-        while self._heap and self._alarms.get(self._heap[0][2]) != self._heap[0][0]:
+        while self._heap and self._heap[0][0] not in self._dues(self._heap[0][2]):
             heapq.heappop(self._heap)
         if not self._heap:
             return
@@ -170,7 +201,15 @@ class WorkQueue(Generic[K]):
         now = self._clock.monotonic() + 1e-6
         while self._heap and self._heap[0][0] <= now:
             when, _, key = heapq.heappop(self._heap)
+            if self._resting.get(key) == when:
+                del self._resting[key]
+                self._patient.discard(key)
+                if key in self._dirty:
+                    self._ready.put_nowait(key)
             if self._alarms.get(key) == when:
                 del self._alarms[key]
                 self.add(key)
         self._arm()
+
+    def _dues(self, key: K) -> tuple[float | None, float | None]:
+        return self._alarms.get(key), self._resting.get(key)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
+from urllib.parse import urlencode
 
 import aiohttp
 from yarl import URL
@@ -113,7 +114,8 @@ class HttpTransport:
             response.close()
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> URL:
-        return URL(f"{self._access.server}{path}").with_query(query)
+        # Paths and queries are made of names that need no quoting, so the whole is taken as it is; tokens are quoted.
+        return URL(f"{self._access.server}{path}{'?' if query else ''}{urlencode(query or {})}", encoded=True)
 
     def _session(self, connections: int) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(

@@ -6,7 +6,7 @@ unknown fields are ignored. They are immutable and free of cycles (`gc=False`), 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -335,7 +335,8 @@ class Observed:
     have named without a break, and since when; the shell keeps it in memory. `refreshed_at` is when the shell last
     wrote the object's status, or when it started, whichever is later. `leading_since` is when this process took the
     lead: sidecars have to find it first. `occupied_pools` are the node pools in which a pod of somebody else holds
-    accelerators, each with who that is: another object of Holdfast's, or a pod that Holdfast did not make. Settings are
+    accelerators, each with who that is: another object of Holdfast's, or a pod that Holdfast did not make.
+    `accepted_forms` are the forms of dry runs that the API server has accepted a moment ago, for whomever. Settings are
     what the installation fixes for all objects.
     """
 
@@ -352,6 +353,7 @@ class Observed:
     reports: Mapping[str, Received] = field(default_factory=dict)
     refusals: tuple[Refusal, ...] = ()
     dry_run: DryRunResult | None = None
+    accepted_forms: Container[str] = frozenset()
     waiting: tuple[str, datetime] | None = None
     refreshed_at: datetime | None = None
     leading_since: datetime | None = None

@@ -108,11 +108,13 @@ class EventNote:
 class DryRun:
     """Ask the API server whether it would accept this object; the answer comes back as an observation.
 
-    `key` names the question (the object's generation), so that it is asked once."""
+    `key` names the question (the object's generation), so that it is asked once. `form` identifies everything about the
+    manifest but whose it is: an answer "yes" holds for others of the same form for a while."""
 
     resource: Resource
     manifest: Manifest
     key: str
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)

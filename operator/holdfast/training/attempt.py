@@ -211,7 +211,6 @@ def _started(view: View, draft: Draft, told: progress.Told) -> None:
     message = f"Attempt {view.attempt} runs with {len(view.slots)} workers, started {where}."
     draft.condition(ConditionType.RUNNING, True, Reason.RUNNING, message)
     draft.phase(Phase.RUNNING, Reason.RUNNING, message)
-    draft.event("Normal", Reason.RUNNING.value, message)
     pools = placement.pools_in_use(view)
     if pools and view.spec.accelerator.tpu is not None:
         draft.set(node_pools=[SlicePool(slice=number, node_pool=pool) for number, pool in sorted(pools.items())])

@@ -86,17 +86,22 @@ class Draft:
 
     def write(self) -> StatusWrite:
         """Return the status write of this pass."""
-        fields = {**self._fields, "conditions": list(self._conditions.values())}
-        fields["observed_generation"] = self._view.job.metadata.generation
+        generation = self._view.job.metadata.generation
+        held = self._view.job.status
+        wanted: Mapping[str, Any] = held
+        if self._changed() or self._view.status.observed_generation != generation:
+            conditions = list(self._conditions.values())
+            fields = {**self._fields, "conditions": conditions, "observed_generation": generation}
+            wanted = TrainingJobStatus(**fields).dump()
         meta = self._view.job.metadata
-        return StatusWrite(
-            TRAINING_JOBS,
-            meta.namespace,
-            meta.name,
-            meta.resource_version,
-            observed=self._view.job.status,
-            wanted=TrainingJobStatus(**fields).dump(),
-        )
+        return StatusWrite(TRAINING_JOBS, meta.namespace, meta.name, meta.resource_version, held, wanted)
+
+    def _changed(self) -> bool:
+        """Say whether anything was set to something else: most passes only look, and a dump is dear."""
+        status = self._view.status
+        if list(self._conditions.values()) != list(status.conditions):
+            return True
+        return any(value != getattr(status, name) for name, value in self._fields.items())
 
 
 def closed(row: AttemptRow, cause: Reason, at: datetime, end: Ending | None, message: str = "") -> AttemptRow:

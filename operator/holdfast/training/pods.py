@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from typing import Any, Final
+
+import msgspec
 
 from holdfast.api import durations, wire
 from holdfast.api import labels as names
@@ -88,7 +89,8 @@ def sidecar_config(view: View, checkpoint: Checkpoint, slot: Slot, attempt: int)
 def pod(view: View, slot: Slot, attempt: int, place: Place = _ANYWHERE) -> Fields:
     """Return the manifest of the slot's pod in one attempt."""
     job = view.job.metadata
-    template = copy.deepcopy(view.job.spec["template"])
+    # A copy through JSON is several times cheaper than `deepcopy`, and a template is nothing but JSON.
+    template = msgspec.json.decode(msgspec.json.encode(view.job.spec["template"]))
     meta = template.get("metadata") or {}
     spec: Fields = template["spec"]
     spec["restartPolicy"] = "Never"

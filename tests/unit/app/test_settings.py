@@ -18,7 +18,7 @@ def test_what_the_chart_sets_is_enough() -> None:
     settings = from_environment({**GOOD, "HOLDFAST_REPORT_SERVICE": "holdfast-operator"})
     assert settings.report_url == "https://holdfast-operator.system.svc:8443"
     assert settings.identity == "holdfast-operator-7d9f-abcde_10.0.0.7"
-    assert (settings.workers, settings.http_port, settings.log_level) == (8, 8080, "INFO")
+    assert (settings.workers, settings.http_port, settings.log_level) == (32, 8080, "INFO")
     assert settings.lease_name == "holdfast-operator"
 
 

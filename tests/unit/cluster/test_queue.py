@@ -173,3 +173,52 @@ def test_every_wake_up_is_followed_by_a_pass_that_began_after_it(adds: list[tupl
         await spawner.stop()
 
     asyncio.run(scenario())
+
+
+async def test_a_key_that_was_dear_rests_and_loses_nothing_meanwhile() -> None:
+    clock = VirtualClock()
+    work = queue(clock)
+    work.add("a")
+    assert await work.take() == "a"
+    work.add("a")
+    work.done("a", rest_s=2)
+    work.add("a")
+    again = asyncio.ensure_future(work.take())
+    await clock.advance(1.9)
+    assert not again.done()
+    await clock.advance(0.2)
+    assert await again == "a"
+    work.done("a", rest_s=2)
+    await clock.advance(3)
+    work.add("a")
+    assert await work.take() == "a", "a rest that is over holds nothing back"
+
+
+async def test_a_key_that_may_wait_gathers_what_happens_to_it() -> None:
+    clock = VirtualClock()
+    work = queue(clock)
+    work.add("a", within_s=1)
+    work.add("a", within_s=1)
+    taken = asyncio.ensure_future(work.take())
+    await clock.advance(0.9)
+    assert not taken.done()
+    await clock.advance(0.2)
+    assert await taken == "a"
+    work.done("a")
+    assert len(work) == 0
+
+
+async def test_what_is_urgent_does_not_wait_for_what_is_not() -> None:
+    clock = VirtualClock()
+    work = queue(clock)
+    work.add("a", within_s=10)
+    work.add("a")
+    assert await work.take() == "a"
+    work.done("a", rest_s=1)
+    work.add("a", within_s=10)
+    work.add("a")
+    again = asyncio.ensure_future(work.take())
+    await clock.advance(0.9)
+    assert not again.done(), "a rest is not cut short"
+    await clock.advance(0.2)
+    assert await again == "a"

@@ -84,8 +84,8 @@ def test_a_fall_back_of_the_restore_is_told_from_its_last_words() -> None:
     status = b.wanted(result.status)
     assert damage.object in b.condition(status, "Restored")["message"]
     assert status["checkpoint"]["restoredStep"] == 100
-    assert [event.reason for event in result.events] == ["Running", "RestoreFellBack"]
-    assert damage.object in result.events[1].note
+    assert [event.reason for event in result.events] == ["RestoreFellBack"]
+    assert damage.object in result.events[0].note
 
 
 def test_what_a_tenant_makes_up_harms_nobody() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 
 from holdfast.api.wire import StoreState
 from holdfast.planning.observed import CustomObject, DryRunResult, Refusal
@@ -28,6 +29,33 @@ def test_an_accepted_job_writes_the_attempt_ahead_of_its_pods() -> None:
     assert status["attempt"] == 1
     assert not result.actions, "no pod exists before its attempt is in status"
     assert b.condition(status, "Accepted")["status"] == "True"
+
+
+def test_what_was_accepted_for_another_job_of_the_same_form_is_not_asked_again() -> None:
+    question = plan(b.observed(b.job()), b.NOW).dry_run
+    assert question is not None
+    known = frozenset({question.form})
+    twin = b.job(uid="00000000-0000-0000-0000-00000000beef", checkpoint={"destination": "gs://bucket/twin"})
+    assert plan(replace(b.observed(twin), accepted_forms=known), b.NOW).dry_run is None
+    other = b.job(activeDeadline="1h", template={"spec": {"containers": [{"name": "trainer", "image": "typo"}]}})
+    asked = plan(replace(b.observed(other), accepted_forms=known), b.NOW).dry_run
+    assert asked is not None
+    assert asked.form != question.form
+
+
+def test_another_namespace_is_another_form() -> None:
+    job = b.job()
+    elsewhere = structs.replace(job, metadata=structs.replace(job.metadata, namespace="other"))
+    questions = [plan(b.observed(item), b.NOW).dry_run for item in (job, elsewhere)]
+    assert len({question.form for question in questions if question is not None}) == 2
+
+
+def test_a_refusal_of_the_own_pod_counts_more_than_an_answer_to_another_job() -> None:
+    question = plan(b.observed(b.job()), b.NOW).dry_run
+    assert question is not None
+    answer = DryRunResult(f"{b.UID}/1", 403, "Forbidden", "quota", b.NOW)
+    seen = replace(b.observed(b.job(), dry_run=answer), accepted_forms=frozenset({question.form}))
+    assert b.condition(b.wanted(plan(seen, b.NOW).status), "Accepted")["status"] == "False"
 
 
 @pytest.mark.parametrize(
