@@ -99,12 +99,17 @@ def _start(own: Instance, cache: Cache) -> None:
     )  # fmt: skip
 
 
+# The parts outlive the commands that start them; a handle that is thrown away warns of a process that still runs.
+_handles: list[subprocess.Popen[bytes]] = []
+
+
 def _launch(own: Instance, part: Part) -> None:
     with (own.logs / f"{part.name}.log").open("ab") as log:
         started = subprocess.Popen(
             part.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=own.folder,
             env=_environment(),
         )  # fmt: skip
+    _handles.append(started)
     ProcessRecord.of(started.pid, part.command[0]).write(own.run / f"{part.name}.json")
 
 

@@ -24,8 +24,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give every case here the time that a scheduler needs."""
     for item in items:
         item.add_marker(pytest.mark.timeout(_CASE_S, func_only=True))
-        # The parts of the control plane are meant to outlive the objects that started them.
-        item.add_marker(pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"))
 
 
 @pytest.fixture(scope="session")
