@@ -57,6 +57,8 @@ def down(name: str, cache: Cache) -> None:
             return
         with step(f"take control plane {name} down"):
             _remove(own)
+            for handle in _handles:
+                handle.poll()
 
 
 def whole(own: Instance) -> bool:
