@@ -23,7 +23,7 @@ PURE := $(wildcard tests/unit/api tests/unit/accelerators tests/unit/planning te
 	node-partition node-on fleet-up fleet-down fleet-status clean clean-cache
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: ## install what is missing: Debian packages, Go programs, .venv
 	@$(PYTHON) -m deploy.prerequisites

@@ -33,8 +33,8 @@ class Recovery(ApiModel):
     """What happens when a worker ends before its time: the whole gang restarts from the newest commit."""
 
     max_restarts: Annotated[int, Field(ge=0, le=MAX_RESTARTS)] = 10
-    """How many restarts within restartWindow are allowed before the job fails. Preemption, node loss, drains
-    and suspend are not counted; an eviction by the kubelet, for memory or disk, is."""
+    """How many restarts within restartWindow are allowed before the job fails. Preemption, node loss, drains,
+    suspend and moves to other node pools are not counted; an eviction by the kubelet, for memory or disk, is."""
 
     restart_window: Annotated[
         Duration,

@@ -11,7 +11,7 @@ from tests.cluster.life.crash_points import KINDS, kills, problems
 from tests.cluster.life.stories import STORIES, Kill, Who
 
 # The fewest calls that a tale must have for its crash points to mean anything.
-FEWEST = {"standby": 3, "single": 3, "pod": 8}
+FEWEST = {"standby": 2, "single": 2, "pod": 8}
 
 
 @pytest.mark.timeout(600)
