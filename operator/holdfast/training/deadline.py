@@ -60,9 +60,10 @@ def enforce(view: View) -> Plan | None:
     # Pods of an older attempt are those of a gang that broke just before: they have no other checkpoint to make.
     stop = stopping.stop(view, pods, since, broken=bool(view.older))
     return Plan(
+        # Ahead of the deletions: what the reports tell goes with the pods.
+        write_ahead=_told(view).write(),
         actions=stop.actions,
         commands=stop.commands,
-        status=_told(view).write(),
         waiting=Reason.DEADLINE_EXCEEDED.value,
         requeue_after_s=stop.requeue_after_s,
     )

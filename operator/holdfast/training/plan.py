@@ -60,7 +60,9 @@ def _go_on(view: View) -> Plan:
     if attempt.newest_pod(view) > view.attempt:
         return ended.status_is_behind(view, attempt.newest_pod(view))
     if suspension.closed(view) or view.attempt == 0:
-        begin = deadline.enforce(view) or acceptance.refused(view) or deletion.guard(view)
+        # Pods that are left may hold what the new ones would be refused for: they go first, with the next attempt.
+        left = view.current or view.older
+        begin = deadline.enforce(view) or (None if left else acceptance.refused(view)) or deletion.guard(view)
         return begin or attempt.begin(view)
     end = ending(view, view.current.values(), all_created=attempt.was_created(view))
     if end is not None:

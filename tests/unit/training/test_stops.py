@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.api import labels as names
 from holdfast.api.wire import Commit
-from holdfast.planning.observed import CustomObject
+from holdfast.planning.observed import CustomObject, DryRunResult
 from holdfast.planning.plan import PODS, Delete
 from holdfast.training.plan import plan
 from tests.unit.training import builders as b
@@ -104,6 +104,16 @@ def test_a_resumed_job_goes_on_with_a_new_attempt() -> None:
     status = b.wanted(plan(b.observed(resumed, dry_run=b.accepted()), b.NOW).write_ahead)
     assert status["attempt"] == 2
     assert b.condition(status, "Suspended")["status"] == "False"
+
+
+def test_a_job_that_is_resumed_before_its_pods_are_gone_is_not_held_up_by_what_they_hold() -> None:
+    """A quota for one gang refuses the first pod of the next one as long as the gang that is being stopped is there."""
+    resumed = b.job(suspending(), suspend=False)
+    full = DryRunResult(f"{b.UID}/1", 403, "Forbidden", "exceeded quota: small", b.NOW)
+    status = b.wanted(plan(b.observed(resumed, b.running(0), b.running(1), dry_run=full), b.NOW).write_ahead)
+    assert status["attempt"] == 2
+    going = plan(b.observed(b.job(status), b.running(0), b.running(1), dry_run=full), b.NOW + timedelta(minutes=20))
+    assert [action.name for action in going.actions if isinstance(action, Delete)] == ["digits-0-0-1", "digits-0-1-1"]
 
 
 def test_a_job_that_is_created_suspended_creates_nothing() -> None:
