@@ -164,8 +164,6 @@ class Engine:
             outcome = await self.reconciler.reconcile(registration, key)
         except LeadershipLost:
             self._leading_changed.set()
-            # Where the lease is held after all, the pass is made again; workers that end clear the queue.
-            self.queue.add(work)
             return 0.0
         except Exception:
             # A plan that raises is a bug; the other objects must not suffer from it.
