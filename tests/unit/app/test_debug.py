@@ -129,7 +129,7 @@ async def test_objects_come_in_pages_that_miss_none() -> None:
     seen: list[str] = []
     query = {"limit": "25"}
     for _ in range(5):
-        page = inside.answer(query)["objects"]["trainingjobs"]  # type: ignore[index]
+        page = inside.answer(query)["objects"]["trainingjobs"]  # type: ignore[index]  # JSON, untyped
         seen += [item["object"] for item in page["items"]]
         if page["after"] is None:
             break

@@ -102,7 +102,7 @@ async def test_a_lease_whose_tries_do_not_end_is_a_problem(house: House) -> None
         await never.wait()
         return b""
 
-    house.replica.elector._request = hang  # type: ignore[method-assign]
+    house.replica.elector._request = hang  # type: ignore[method-assign]  # a try that hangs
     await house.clock.advance(LEASE_STUCK_S - 5)
     assert house.replica.health.problems() == []
     assert not house.replica.elector.leading, "the deadline does not wait for the try"

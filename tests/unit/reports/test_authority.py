@@ -61,7 +61,7 @@ async def test_of_two_at_once_both_end_with_the_winners(server: MemoryApiServer,
             server.put("secrets", winner.secret("system", "holdfast-ca"))
         return answer(call)
 
-    server._answer = overtaken  # type: ignore[method-assign]
+    server._answer = overtaken  # type: ignore[method-assign]  # an answer that comes late
     assert await load(client) == winner
 
 
