@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.cluster.client import DEADLINE_S, SLOTS, ApiClient, LeadershipLost, NameTaken
+from holdfast.cluster.client import DEADLINE_S, LIST_PAGE, PAGE_S, ApiClient, LeadershipLost, NameTaken
+from holdfast.cluster.turns import MUTATIONS
 from holdfast.planning.plan import PODS, TRAINING_JOBS
 from holdfast.seams import ApiError
 from tests.support.apiserver import MemoryApiServer
@@ -203,10 +204,56 @@ async def test_no_more_than_a_few_mutations_are_under_way_and_waiting_uses_up_no
     server: MemoryApiServer, clock: VirtualClock, client: ApiClient
 ) -> None:
     server.faults.latency = lambda method, path: 1.5
-    calls = [client.create(PODS, "ns", pod(f"p-{number}")) for number in range(4 * SLOTS)]
+    calls = [client.create(PODS, "ns", pod(f"p-{number}")) for number in range(4 * MUTATIONS)]
     gathered = asyncio.gather(*calls)
     await clock.advance(1)
-    assert len(server.requests) == SLOTS
+    assert len(server.requests) == MUTATIONS
     await run_until(clock, gathered.done, limit_s=30)
-    assert len(gathered.result()) == 4 * SLOTS, "the last ones waited longer than a whole deadline"
-    assert len(server.requests) == 4 * SLOTS, "none was sent twice"
+    assert len(gathered.result()) == 4 * MUTATIONS, "the last ones waited longer than a whole deadline"
+    assert len(server.requests) == 4 * MUTATIONS, "none was sent twice"
+
+
+async def test_each_page_of_a_list_has_a_time_of_its_own(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient
+) -> None:
+    for number in range(2 * LIST_PAGE + 1):
+        server.put("pods", pod(f"p-{number}", labels={"x": "1"}))
+    server.faults.latency = lambda method, path: 20.0
+    listed = SeededSpawner().spawn(client.list_headers(PODS, "ns", "x=1"), name="list")
+    await run_until(clock, listed.done, limit_s=90)
+    assert len(listed.result()) == 2 * LIST_PAGE + 1
+    assert clock.elapsed == pytest.approx(60)
+    everybody = SeededSpawner().spawn(client.identities(PODS), name="list")
+    await run_until(clock, everybody.done, limit_s=90)
+    version, found = everybody.result()
+    assert (version, len(found)) == (str(server.store.version), 2 * LIST_PAGE + 1)
+
+
+async def test_a_page_that_never_comes_ends_the_list(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient
+) -> None:
+    server.faults.latency = lambda method, path: 300.0
+    listed = SeededSpawner().spawn(client.identities(PODS), name="list")
+    await run_until(clock, listed.done, limit_s=90)
+    with pytest.raises(ApiError, match="no answer"):
+        listed.result()
+    assert clock.elapsed == pytest.approx(PAGE_S)
+
+
+async def test_lists_ask_for_no_more_than_they_read(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[bytes] = []
+    inner = server.request
+
+    async def listening(method: str, path: str, **more: Any) -> bytes:
+        answers.append(await inner(method, path, **more))
+        return answers[-1]
+
+    monkeypatch.setattr(server, "request", listening)
+    server.put("pods", pod("a", owner="o", labels={"x": "1"}, nodeName="a-node-that-nobody-asks-for"))
+    [header] = await finish(clock, client.list_headers(PODS, "ns", "x=1"))
+    assert header.identity.owner_uid == "o"
+    await finish(clock, client.identities(PODS))
+    assert len(answers) == 2
+    assert not [answer for answer in answers if b"a-node-that-nobody-asks-for" in answer]

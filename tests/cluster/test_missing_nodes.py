@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
+from holdfast.app.missing_nodes import PASS_S, WIDTH, MissingNodes
 from holdfast.app.operator import Replica
+from holdfast.cluster.client import ApiClient
 from holdfast.seams import ApiError
 from tests.cluster.test_replica import House
 from tests.support.apiserver_faults import matching
-from tests.support.clock import run_until
+from tests.support.clock import SeededRandom, SeededSpawner, run_until
 
 
 @pytest.fixture
@@ -64,3 +67,27 @@ async def test_nothing_is_known_of_a_node_that_cannot_be_read(house: House) -> N
     assert house.planner.shown[-1].nodes["n-0"].status.conditions == ()
     await house.clock.advance(6)
     assert "n-0" not in house.planner.shown[-1].nodes, "the next look has an answer"
+
+
+async def test_a_thousand_missing_nodes_of_many_jobs_hold_no_pass_up_for_long(house: House) -> None:
+    server, clock = house.server, house.clock
+    server.faults.latency = lambda method, path: 1.5
+    nodes = MissingNodes(ApiClient(server, clock, SeededRandom()), clock, SeededSpawner())
+    passes = [nodes.find({f"n-{number}-{node}" for node in range(32)}) for number in range(32)]
+    found = asyncio.gather(*passes)
+    await clock.advance(1)
+    assert len(server.requests) == WIDTH, "the other turns are left to other reads"
+    await run_until(clock, found.done, limit_s=60)
+    assert clock.elapsed < PASS_S + 1.5
+    assert sum(map(len, found.result())) == 32 * 32 - len(server.requests), "who was not asked about is not gone"
+
+
+async def test_two_passes_ask_once_about_the_same_nodes(house: House) -> None:
+    server, clock = house.server, house.clock
+    server.faults.latency = lambda method, path: 0.2
+    nodes = MissingNodes(ApiClient(server, clock, SeededRandom()), clock, SeededSpawner())
+    wanted = {f"n-{node}" for node in range(3 * WIDTH)}
+    found = asyncio.gather(nodes.find(wanted), nodes.find(wanted))
+    await run_until(clock, found.done, limit_s=10)
+    assert found.result() == [{}, {}]
+    assert len(server.requests) == len(wanted)

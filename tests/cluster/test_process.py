@@ -163,6 +163,18 @@ async def test_it_starts_serves_and_stops(house: House) -> None:
     assert house.memory.all("trainingjobs")[0]["metadata"]["finalizers"] == job["metadata"]["finalizers"]
 
 
+async def test_the_lease_has_connections_that_nothing_else_uses(house: House) -> None:
+    house.memory.put("trainingjobs", JOB)
+    operator = await house.start("op-0")
+    await house.leading(operator)
+    await until(lambda: len(house.memory.all("pods")) == 2)
+    shared = [paths for paths in house.server.connections.values() if any("/leases" in path for path in paths)]
+    assert shared
+    assert all("/leases" in path for paths in shared for path in paths)
+    # The others are used for more than one thing: with one pool the Lease would be among it.
+    assert [paths for paths in house.server.connections.values() if len(paths) > 1]
+
+
 async def test_kopf_wakes_and_writes_nothing(house: House) -> None:
     operator = await house.start("op-0")
     await house.leading(operator)

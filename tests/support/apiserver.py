@@ -38,6 +38,7 @@ class Call:
     query: Mapping[str, str]
     body: bytes | None
     content_type: str
+    accept: str = ""
 
 
 class MemoryApiServer:
@@ -82,8 +83,9 @@ class MemoryApiServer:
         body: bytes | None = None,
         content_type: str = "application/json",
         timeout_s: float = 4.0,
+        accept: str = "",
     ) -> bytes:
-        call = Call(method, path, query or {}, body, content_type)
+        call = Call(method, path, query or {}, body, content_type, accept)
         latency, held = self.faults.latency(method, path), self.faults.held_s("request", method, path)
         there_s, back_s = latency / 2 + held, latency / 2 + self.faults.held_s("answer", method, path)
         arrived: asyncio.Future[bytes | ApiError] = asyncio.get_running_loop().create_future()
@@ -170,7 +172,7 @@ class MemoryApiServer:
         if target is None:
             raise ApiError(404, "NotFound", "the server could not find the requested resource")
         if call.method == "GET":
-            return orjson.dumps(self._reads.answer(target, call.query))
+            return orjson.dumps(self._reads.answer(target, call.query, call.accept))
         document = orjson.loads(call.body) if call.body else {}
         return orjson.dumps(self._write(call, target, document))
 

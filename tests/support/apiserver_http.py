@@ -25,6 +25,8 @@ class HttpApiServer:
     def __init__(self, memory: MemoryApiServer) -> None:
         self.memory = memory
         self.agents: list[tuple[str, str, str]] = []
+        # Paths by the connection that they were asked over.
+        self.connections: dict[object, set[str]] = {}
         self._runner: web.AppRunner | None = None
         self.port = 0
 
@@ -57,6 +59,8 @@ class HttpApiServer:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.agents.append((request.headers.get("User-Agent", ""), request.method, request.path))
+        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+        self.connections.setdefault(peer, set()).add(request.path)
         if (discovered := _discovery(request.path)) is not None:
             return web.json_response(discovered)
         try:
@@ -68,6 +72,7 @@ class HttpApiServer:
                 query=dict(request.query),
                 body=await request.read() or None,
                 content_type=request.content_type,
+                accept=request.headers.get("Accept", ""),
             )
         except ApiError as error:
             return _status(error)

@@ -2,13 +2,15 @@
 
 Without `resourceVersion` a read is consistent. With "0" any version will do, with another one that or a newer one:
 such reads are answered from a cache, which may lag (`Faults.lag_reads`), and an uncached list knows no pages. With
-`resourceVersionMatch=Exact` it is exactly that version, 410 where it is compacted.
+`resourceVersionMatch=Exact` it is exactly that version, 410 where it is compacted. A list may be asked for as metadata
+only, by its `Accept` header.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
 from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +24,7 @@ from tests.support.apiserver_selectors import selector_of
 from tests.support.apiserver_store import Document, Place, Store
 
 LISTS_REMEMBERED = 4
+_METADATA_ONLY = re.compile(r"\s*application/json;\s*as=PartialObjectMetadataList;\s*g=meta\.k8s\.io;\s*v=v1\s*(,|$)")
 
 _TOO_OLD = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
@@ -39,10 +42,11 @@ class Reads:
         # What the pages of the newest lists are cut from.
         self._selected: dict[tuple[int, Target, str, str], list[tuple[str, Document]]] = {}
 
-    def answer(self, target: Target, query: Mapping[str, str]) -> Document:
+    def answer(self, target: Target, query: Mapping[str, str], accept: str = "") -> Document:
         """Return one object or a list."""
         if target.name is None:
-            return self._list(target, query)
+            listed = self._list(target, query)
+            return _metadata_only(listed) if _METADATA_ONLY.match(accept) else listed
         version = self._version(query.get("resourceVersion", ""), "")
         if version == self._store.version:
             return self._store.get(target.info, target.namespace or "", target.name)
@@ -141,6 +145,13 @@ def key_of(info: ResourceInfo, namespace: str, name: str) -> str:
 def _bare(document: Document) -> Document:
     """Return an item as lists of the built-in kinds hold it."""
     return {key: value for key, value in document.items() if key not in ("apiVersion", "kind")}
+
+
+def _metadata_only(listed: Document) -> Document:
+    """Return a list without anything but the metadata of its items."""
+    kind = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+    items = [{**kind, "metadata": one["metadata"]} for one in listed["items"]]
+    return {**listed, "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "items": items}
 
 
 def _token(version: int, start: str) -> str:

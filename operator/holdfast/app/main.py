@@ -18,7 +18,7 @@ from holdfast.app.logs import configure
 from holdfast.app.operator import Replica
 from holdfast.app.settings import OperatorSettings, SettingsError, from_environment
 from holdfast.cluster.credentials import CredentialsError, discover
-from holdfast.cluster.transport import HttpTransport
+from holdfast.cluster.transport import LEASE_CONNECTIONS, HttpTransport
 from holdfast.seams.real import SystemClock, SystemRandom, TaskSpawner
 
 EXIT_BROKEN = 1
@@ -32,8 +32,12 @@ async def run(settings: OperatorSettings, environ: Mapping[str, str]) -> None:
     clock = SystemClock()
     # The API server's log then tells the replicas apart.
     agent = f"holdfast-operator/{settings.pod_name}"
-    async with HttpTransport(discover(environ, clock), user_agent=agent) as transport:
-        replica = Replica(settings, transport, clock, SystemRandom(), TaskSpawner())
+    access = discover(environ, clock)
+    async with (
+        HttpTransport(access, user_agent=agent) as transport,
+        HttpTransport(access, user_agent=agent, connections=LEASE_CONNECTIONS) as lease,
+    ):
+        replica = Replica(settings, transport, clock, SystemRandom(), TaskSpawner(), lease_transport=lease)
         handlers = registry(
             REGISTERED,
             clock,

@@ -139,6 +139,7 @@ class MeasuredTransport:
         body: bytes | None = None,
         content_type: str = "application/json",
         timeout_s: float = 4.0,
+        accept: str = "",
     ) -> bytes:
         """Pass the request on."""
         resource, single = resource_of(path)
@@ -147,7 +148,7 @@ class MeasuredTransport:
         code = "200"
         try:
             return await self._inner.request(
-                method, path, query=query, body=body, content_type=content_type, timeout_s=timeout_s
+                method, path, query=query, body=body, content_type=content_type, timeout_s=timeout_s, accept=accept
             )
         except ApiError as error:
             code = str(error.status)

@@ -21,6 +21,7 @@ from holdfast.cluster.lease import LeaseElector
 from holdfast.cluster.objects import Key
 from holdfast.cluster.queue import WorkQueue
 from holdfast.cluster.reflector import WatchSettings
+from holdfast.cluster.turns import Turns
 from holdfast.planning.observed import Pod, Settings
 from holdfast.planning.plan import Resource
 from holdfast.reports.commands import CommandBoard
@@ -34,7 +35,10 @@ SERVED_S = 0.2
 
 
 class Replica:
-    """One replica of the operator on any transport, clock and spawner: the real ones, or a simulation's."""
+    """One replica of the operator on any transport, clock and spawner: the real ones, or a simulation's.
+
+    `lease_transport` is for the Lease alone, so that nothing stands before its renewals; without it, the same does.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class Replica:
         random: Random,
         spawner: Spawner,
         *,
+        lease_transport: ApiTransport | None = None,
         registrations: tuple[Registration, ...] = REGISTERED,
         watch: WatchSettings = WatchSettings(),  # noqa: B008 - frozen
     ) -> None:
@@ -52,7 +57,7 @@ class Replica:
         self.metrics = Metrics()
         measured = MeasuredTransport(transport, self.metrics, clock)
         self.elector = LeaseElector(
-            measured,
+            MeasuredTransport(lease_transport or transport, self.metrics, clock),
             clock,
             random,
             spawner,
@@ -62,6 +67,7 @@ class Replica:
         )
         self.watched = Watched(measured, clock, random, registrations, self.wake, settings=watch)
         self.inbox = Inbox(clock)
+        turns = Turns()
         self.commands = CommandBoard(clock, spawner)
         self.reports = ReportService(
             measured,
@@ -78,8 +84,9 @@ class Replica:
                 on_answer=lambda status: self.metrics.count(series.REPORTS, str(status)),
             ),
         )
-        client = ApiClient(measured, clock, random, gate=self.elector.gate)
-        events = ApiClient(measured, clock, random, gate=self.elector.gate, deadline_s=EVENT_DEADLINE_S)
+        gate = self.elector.gate
+        client = ApiClient(measured, clock, random, gate=gate, turns=turns)
+        events = ApiClient(measured, clock, random, gate=gate, turns=turns, deadline_s=EVENT_DEADLINE_S)
         recorder = EventRecorder(events, clock, controller="holdfast.dev/operator", instance=settings.pod_name)
         applier = Applier(client, self.watched.expectations, recorder, clock, spawner)
         self.reconciler = Reconciler(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -16,20 +17,24 @@ import orjson
 from holdfast.cluster.merge import apply_merge
 from holdfast.cluster.objects import Header, Identity, header_of
 from holdfast.cluster.pages import page_of
+from holdfast.cluster.turns import Turns
 from holdfast.planning.plan import Manifest, Resource
 from holdfast.seams import ApiError, ApiTransport, Clock, Random
 
-# The whole of one mutation, retries included. It must end well before another leader may begin: see `lease`.
+# The whole of one mutation from its first turn, retries included. It must end well before another leader may begin: see
+# `lease`.
 DEADLINE_S = 4.0
 ATTEMPT_S = 2.0
 BACKOFF_FIRST_S = 0.1
+# Less is not worth a request.
+LEAST_S = 0.05
 
-# Reading a whole collection changes nothing, so it may take longer than a term's last mutation.
-LIST_S = 30.0
+# One page of a list. It changes nothing, so it may take longer than a term's last mutation, and as long as each other
+# page of a list that has many.
+PAGE_S = 30.0
 LIST_PAGE = 500
-
-# Mutations under way at once, over all objects. The transport has more connections: the Lease never waits for one.
-SLOTS = 32
+# What a list is asked for where only the metadata is read: pages stay small, however much the objects hold.
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 
 MERGE_PATCH = "application/merge-patch+json"
 Document = dict[str, Any]
@@ -52,8 +57,33 @@ def may_pass(error: ApiError) -> bool:
     return error.status in (0, 429) or error.status >= 500
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request, as it is sent in every attempt."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: bytes | None = None
+    content_type: str = "application/json"
+    accept: str = ""
+
+
+@dataclass(slots=True)
+class _Deadline:
+    """When a call must have ended (monotonic), and how long one attempt may take. Waiting for a turn may move `end`."""
+
+    end: float
+    attempt_s: float = ATTEMPT_S
+
+
 class ApiClient:
-    """Talks about single objects. `gate` is called before every mutation and raises `LeadershipLost`."""
+    """Talks about single objects. `gate` is called before every attempt of a mutation and raises `LeadershipLost`.
+
+    A turn is held for one attempt and not through the pause after it. The wait for the first turn is before the
+    deadline and the gate: neither is used up by it. A mutation that is to be sent again and gets its turn after its
+    deadline is not sent any more; a read, which changes nothing, has waited for free.
+    """
 
     def __init__(
         self,
@@ -64,6 +94,7 @@ class ApiClient:
         gate: Callable[[], None] = lambda: None,
         field_manager: str = "holdfast",
         deadline_s: float = DEADLINE_S,
+        turns: Turns | None = None,
     ) -> None:
         self._transport = transport
         self._clock = clock
@@ -71,41 +102,20 @@ class ApiClient:
         self._gate = gate
         self._manager = {"fieldManager": field_manager}
         self._deadline_s = deadline_s
-        # The wait for a slot is before the deadline and the gate: neither is used up by it.
-        self._slots = asyncio.Semaphore(SLOTS)
+        self._turns = turns or Turns()
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Document | None:
         """Return the object, or None where there is none. Raises `ApiError`."""
-        return _parsed(await self._read(resource.item(namespace or None, name), self._end()))
+        return _parsed(await self._read(resource.item(namespace or None, name), self._deadline_s))
 
     async def list_headers(self, resource: Resource, namespace: str, labels: str) -> list[Header]:
         """Return the headers of the objects with these labels, as they are now. Raises `ApiError`."""
-        found: list[Header] = []
-        query = {"labelSelector": labels, "limit": str(LIST_PAGE)}
-        end = self._end()
-        while True:
-            payload = await self._attempts("GET", resource.collection(namespace or None), query, None, end)
-            page = page_of(payload)
-            found += [header_of(item) for item in page.items]
-            if not page.metadata.continue_:
-                return found
-            query["continue"] = page.metadata.continue_
+        return (await self._list(resource, namespace, {"labelSelector": labels}))[1]
 
     async def identities(self, resource: Resource) -> tuple[str, list[Identity]]:
         """Return the version of a complete list of all namespaces, and who is in it. Raises `ApiError`."""
-        end = self._clock.monotonic() + LIST_S
-        query = {"limit": str(LIST_PAGE)}
-        found: list[Identity] = []
-        while True:
-            payload = await self._attempts("GET", resource.collection(None), query, None, end)
-            try:
-                page = page_of(payload)
-                found += [header_of(item).identity for item in page.items]
-            except msgspec.DecodeError as error:
-                raise ApiError(0, "BadAnswer", f"a list that is none: {error}") from error
-            if not page.metadata.continue_:
-                return page.metadata.resource_version, found
-            query = {**query, "continue": page.metadata.continue_}
+        version, found = await self._list(resource, "", {})
+        return version, [header.identity for header in found]
 
     async def create(self, resource: Resource, namespace: str, manifest: Manifest, *, dry_run: bool = False) -> Header:
         """Create an object; one of that name that is ours already counts as success.
@@ -115,20 +125,18 @@ class ApiClient:
         that it does not know, which it would drop without a word from the object itself, are refused then.
         """
         query = {**self._manager, **({"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {})}
-        async with self._slots:
-            end = self._end()
-            try:
-                return header_of(
-                    await self._send("POST", resource.collection(namespace or None), query, orjson.dumps(manifest), end)
-                )
-            except ApiError as error:
-                if error.status != 409 or error.reason != "AlreadyExists" or dry_run:
-                    raise
-                name = str(manifest["metadata"]["name"])
-                found = await self._read(resource.item(namespace or None, name), end)
-                if found is None:
-                    raise
-                return _judged(manifest, header_of(found), error)
+        deadline = self._deadline()
+        call = _Call("POST", resource.collection(namespace or None), query, orjson.dumps(manifest))
+        try:
+            return header_of(await self._send(call, deadline))
+        except ApiError as error:
+            if error.status != 409 or error.reason != "AlreadyExists" or dry_run:
+                raise
+            name = str(manifest["metadata"]["name"])
+            found = await self._read(resource.item(namespace or None, name), self._left_s(deadline))
+            if found is None:
+                raise
+            return _judged(manifest, header_of(found), error)
 
     async def delete(
         self,
@@ -153,16 +161,14 @@ class ApiClient:
         }
         if grace_s is not None:
             options["gracePeriodSeconds"] = grace_s
-        async with self._slots:
-            try:
-                await self._send(
-                    "DELETE", resource.item(namespace or None, name), {}, orjson.dumps(options), self._end()
-                )
-            except ApiError as error:
-                if error.status == 404 or (error.status == 409 and error.reason == "Conflict"):
-                    return False
-                raise
-            return True
+        call = _Call("DELETE", resource.item(namespace or None, name), {}, orjson.dumps(options))
+        try:
+            await self._send(call, self._deadline())
+        except ApiError as error:
+            if error.status == 404 or (error.status == 409 and error.reason == "Conflict"):
+                return False
+            raise
+        return True
 
     async def patch(
         self,
@@ -178,79 +184,97 @@ class ApiClient:
         With `metadata.resourceVersion` in `body` a change by somebody else raises `ApiError` 409. After an answer
         was lost, a 409 may be the echo of the patch's own success: then the object shows the patch already.
         """
-        async with self._slots:
-            item = resource.item(namespace or None, name)
-            path = f"{item}/{subresource}" if subresource else item
-            end = self._end()
-            attempts: list[ApiError] = []
-            try:
-                return header_of(
-                    await self._send("PATCH", path, self._manager, orjson.dumps(body), end, MERGE_PATCH, attempts)
-                )
-            except ApiError as error:
-                if error.status != 409 or not attempts:
-                    raise
-                found = await self._read(item, end)
-                if found is None or not _shows(orjson.loads(found), body):
-                    raise
-                return header_of(found)
-
-    def _end(self) -> float:
-        return self._clock.monotonic() + self._deadline_s
-
-    async def _read(self, path: str, end: float) -> bytes | None:
+        item = resource.item(namespace or None, name)
+        path = f"{item}/{subresource}" if subresource else item
+        call = _Call("PATCH", path, self._manager, orjson.dumps(body), MERGE_PATCH)
+        deadline = self._deadline()
+        attempts: list[ApiError] = []
         try:
-            return await self._attempts("GET", path, {}, None, end)
+            return header_of(await self._send(call, deadline, attempts))
+        except ApiError as error:
+            if error.status != 409 or not attempts:
+                raise
+            found = await self._read(item, self._left_s(deadline))
+            if found is None or not _shows(orjson.loads(found), body):
+                raise
+            return header_of(found)
+
+    def _deadline(self) -> _Deadline:
+        return _Deadline(self._clock.monotonic() + self._deadline_s)
+
+    def _left_s(self, deadline: _Deadline) -> float:
+        return deadline.end - self._clock.monotonic()
+
+    async def _read(self, path: str, seconds: float) -> bytes | None:
+        deadline = _Deadline(self._clock.monotonic() + seconds)
+        try:
+            return await self._attempts(_Call("GET", path, {}), deadline, self._turns.reads)
         except ApiError as error:
             if error.status == 404:
                 return None
             raise
 
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: bytes,
-        end: float,
-        content_type: str = "application/json",
-        failed: list[ApiError] | None = None,
-    ) -> bytes:
-        return await self._attempts(method, path, query, body, end, content_type, failed, self._gate)
+    async def _list(self, resource: Resource, namespace: str, selector: Mapping[str, str]) -> tuple[str, list[Header]]:
+        """Return the version of a complete list and its headers. Every page has a deadline of its own."""
+        found: list[Header] = []
+        query = {**selector, "limit": str(LIST_PAGE)}
+        while True:
+            call = _Call("GET", resource.collection(namespace or None), query, accept=METADATA_ONLY)
+            deadline = _Deadline(self._clock.monotonic() + PAGE_S, attempt_s=PAGE_S)
+            payload = await self._attempts(call, deadline, self._turns.lists)
+            try:
+                page = page_of(payload)
+                found += [header_of(item) for item in page.items]
+            except msgspec.DecodeError as error:
+                raise ApiError(0, "BadAnswer", f"a list that is none: {error}") from error
+            if not page.metadata.continue_:
+                return page.metadata.resource_version, found
+            query = {**query, "continue": page.metadata.continue_}
+
+    async def _send(self, call: _Call, deadline: _Deadline, failed: list[ApiError] | None = None) -> bytes:
+        return await self._attempts(call, deadline, self._turns.mutations, [] if failed is None else failed)
 
     async def _attempts(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: bytes | None,
-        end: float,
-        content_type: str = "application/json",
-        failed: list[ApiError] | None = None,
-        gate: Callable[[], None] = lambda: None,
+        self, call: _Call, deadline: _Deadline, turns: asyncio.Semaphore, failed: list[ApiError] | None = None
     ) -> bytes:
-        """Send a request until it is answered for good or the time is over; failures are added to `failed`."""
+        """Send a request until it is answered for good or the time is over; the failures of a mutation go to `failed`.
+
+        Without `failed` it is a read.
+        """
         pause = BACKOFF_FIRST_S
+        last: ApiError | None = None
         while True:
-            gate()
-            left = end - self._clock.monotonic()
-            try:
-                return await self._transport.request(
-                    method,
-                    path,
-                    query=query,
-                    body=body,
-                    content_type=content_type,
-                    timeout_s=max(0.05, min(ATTEMPT_S, left)),
-                )
-            except ApiError as error:
-                wait = max(error.retry_after_s or 0.0, pause * self._random.uniform(0.5, 1.5))
-                if not may_pass(error) or self._clock.monotonic() + wait + 0.1 >= end:
-                    raise
-                if failed is not None:
-                    failed.append(error)
+            asked_at = self._clock.monotonic()
+            async with turns:
+                if last is None or failed is None:
+                    deadline.end += self._clock.monotonic() - asked_at
+                elif self._left_s(deadline) < LEAST_S:
+                    raise last
+                try:
+                    return await self._attempt(call, deadline, gated=failed is not None)
+                except ApiError as error:
+                    last = error
+            wait = max(last.retry_after_s or 0.0, pause * self._random.uniform(0.5, 1.5))
+            if not may_pass(last) or self._left_s(deadline) <= wait + 2 * LEAST_S:
+                raise last
+            if failed is not None:
+                failed.append(last)
             pause *= 2
             await self._clock.sleep(wait)
+
+    async def _attempt(self, call: _Call, deadline: _Deadline, *, gated: bool) -> bytes:
+        """Send a request once; what changes something, only while this replica leads."""
+        if gated:
+            self._gate()
+        return await self._transport.request(
+            call.method,
+            call.path,
+            query=call.query,
+            body=call.body,
+            content_type=call.content_type,
+            timeout_s=max(LEAST_S, min(deadline.attempt_s, self._left_s(deadline))),
+            accept=call.accept,
+        )
 
 
 def _parsed(payload: bytes | None) -> Document | None:

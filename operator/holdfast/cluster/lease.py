@@ -2,8 +2,9 @@
 
 Safety never rests on it: two leaders at once are harmless by the order of writes and by preconditions. It spares the
 API server the double work. A leader may begin a mutation until `RENEW_DEADLINE_S` after the *sending* of its last
-successful renewal; a mutation lasts at most 4 s; a follower takes over no earlier than `DURATION_S` after it saw the
-last renewal. 10 + 4 < 15 leaves a second to spare.
+successful renewal, and is asked before every attempt; a mutation lasts at most 4 s from its first turn; a follower
+takes over no earlier than `DURATION_S` after it saw the last renewal. 10 + 4 < 15 leaves a second to spare. The
+transport is its own: what waits for connections or for answers elsewhere does not hold a renewal up.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The `ApiTransport` over aiohttp: one pool for requests, another for watches, so that neither starves the other."""
+"""The `ApiTransport` over aiohttp: one pool for requests, another for watches, so that neither starves the other.
+
+The Lease is renewed over a transport of its own, with a pool that nothing else draws from.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,14 @@ from yarl import URL
 
 from holdfast.cluster.credentials import Access
 from holdfast.cluster.pages import status_of
+from holdfast.cluster.turns import LISTS, MUTATIONS, READS
 from holdfast.seams import ApiError, WatchStream
 
-REQUEST_CONNECTIONS = 48
+# One for every turn, and some for what needs none: the list of each watch, and the report endpoint's few questions.
+OTHER_CONNECTIONS = 16
+REQUEST_CONNECTIONS = MUTATIONS + READS + LISTS + OTHER_CONNECTIONS
+# One renewal at a time; another where an answer is still on its way when its time is over.
+LEASE_CONNECTIONS = 2
 CONNECT_S = 4.0
 
 # Objects are wanted as JSON; the published keys of tokens come only as a type of their own, which is JSON too.
@@ -28,14 +36,17 @@ _KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_
 class HttpTransport:
     """Use as an async context manager; the pools live as long as that."""
 
-    def __init__(self, access: Access, *, user_agent: str = "holdfast-operator") -> None:
+    def __init__(
+        self, access: Access, *, user_agent: str = "holdfast-operator", connections: int = REQUEST_CONNECTIONS
+    ) -> None:
         self._access = access
         self._agent = user_agent
+        self._connections = connections
         self._requests: aiohttp.ClientSession | None = None
         self._watches: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> HttpTransport:
-        self._requests = self._session(REQUEST_CONNECTIONS)
+        self._requests = self._session(self._connections)
         self._watches = self._session(0)
         return self
 
@@ -55,11 +66,12 @@ class HttpTransport:
         body: bytes | None = None,
         content_type: str = "application/json",
         timeout_s: float = 4.0,
+        accept: str = "",
     ) -> bytes:
         """Return the body of a 2xx answer; raise `ApiError` for everything else, time-outs included."""
         if self._requests is None:
             raise RuntimeError("the transport is not open: use it as an async context manager")
-        headers = {"Accept": _ACCEPT}
+        headers = {"Accept": accept or _ACCEPT}
         if body is not None:
             headers["Content-Type"] = content_type
         timeout = aiohttp.ClientTimeout(total=timeout_s)

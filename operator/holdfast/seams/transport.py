@@ -41,8 +41,12 @@ class ApiTransport(Protocol):
         body: bytes | None = None,
         content_type: str = "application/json",
         timeout_s: float = 4.0,
+        accept: str = "",
     ) -> bytes:
-        """Return the body of a 2xx answer; raise `ApiError` for everything else, time-outs included."""
+        """Return the body of a 2xx answer; raise `ApiError` for everything else, time-outs included.
+
+        `accept` asks for another form of the answer than whole objects as JSON; a server may not know it.
+        """
 
     def watch(
         self, path: str, *, query: Mapping[str, str], idle_timeout_s: float

@@ -65,11 +65,19 @@ class Api:
         self.namespace = namespace
         self.forget = forget
 
-    async def call(self, method: str, path: str, body: Any = None, *, kind: str = "", **query: str) -> Document:
+    async def call(
+        self, method: str, path: str, body: Any = None, *, kind: str = "", accept: str = "", **query: str
+    ) -> Document:
         """Send a request; `kind` is the content type."""
         payload = None if body is None else orjson.dumps(body)
         answer = await self.transport.request(
-            method, path, query=query, body=payload, content_type=kind or "application/json", timeout_s=20
+            method,
+            path,
+            query=query,
+            body=payload,
+            content_type=kind or "application/json",
+            timeout_s=20,
+            accept=accept,
         )
         parsed: Document = orjson.loads(answer)
         return parsed

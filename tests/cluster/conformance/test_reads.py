@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from holdfast.planning.plan import PODS, TRAINING_JOBS
+from holdfast.cluster.client import METADATA_ONLY
+from holdfast.planning.plan import PODS, TRAINING_JOBS, Resource
 from tests.cluster.conformance.servers import Api, job, pod, refusal
 
 
@@ -83,6 +84,31 @@ async def test_pages_show_one_moment(api: Api) -> None:
     versions = {page["metadata"]["resourceVersion"] for page in (first, second, third)}
     assert len(versions) == 1, "a watch from there misses nothing"
     assert names(await api.list(PODS)) == ["p-0", "p-1", "p-2", "p-2-and-a-half", "p-4"]
+
+
+@pytest.mark.parametrize("resource", [PODS, TRAINING_JOBS], ids=["a built-in kind", "a kind of ours"])
+async def test_a_list_of_metadata_only(api: Api, resource: Resource) -> None:
+    made = [await api.create(one(f"o-{number}")) for number in range(3) for one in (pod, job)]
+    whole = await api.list(resource)
+    first = await api.call("GET", api.path(resource), accept=METADATA_ONLY, limit="2")
+    assert (first["kind"], first["apiVersion"]) == ("PartialObjectMetadataList", "meta.k8s.io/v1")
+    assert first["metadata"]["remainingItemCount"] == 1
+    more = {"limit": "2", "continue": first["metadata"]["continue"]}
+    second = await api.call("GET", api.path(resource), accept=METADATA_ONLY, **more)
+    items = first["items"] + second["items"]
+    assert {(item["kind"], item["apiVersion"]) for item in items} == {("PartialObjectMetadata", "meta.k8s.io/v1")}
+    assert all(item.keys() == {"kind", "apiVersion", "metadata"} for item in items)
+    assert [item["metadata"] for item in items] == [item["metadata"] for item in whole["items"]]
+    assert len(made) == 6
+    assert first["metadata"]["resourceVersion"] == second["metadata"]["resourceVersion"]
+
+
+async def test_metadata_only_selects_as_ever(api: Api) -> None:
+    await api.create(pod("a", labels={"team": "red"}))
+    await api.create(pod("b", labels={"team": "blue"}))
+    listed = await api.call("GET", api.path(PODS), accept=METADATA_ONLY, labelSelector="team=red")
+    assert names(listed) == ["a"]
+    assert listed["items"][0]["metadata"]["labels"] == {"team": "red"}
 
 
 async def test_a_page_that_is_exactly_full_is_the_last(api: Api) -> None:

@@ -36,6 +36,7 @@ class ReviewingServer(MemoryApiServer):
         body: bytes | None = None,
         content_type: str = "application/json",
         timeout_s: float = 4.0,
+        accept: str = "",
     ) -> bytes:
         if path == REVIEWS:
             self.reviewed += 1
@@ -44,7 +45,7 @@ class ReviewingServer(MemoryApiServer):
             status = {"authenticated": user is not None, "user": user, "audiences": spec["audiences"], "error": "bad"}
             return orjson.dumps({"status": status})
         return await super().request(
-            method, path, query=query, body=body, content_type=content_type, timeout_s=timeout_s
+            method, path, query=query, body=body, content_type=content_type, timeout_s=timeout_s, accept=accept
         )
 
 
