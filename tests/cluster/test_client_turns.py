@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -46,7 +47,9 @@ async def in_a_line_after_a_failure(server: MemoryApiServer, clock: VirtualClock
     await settle()
     assert len(server.requests) == 1
     rounds = 4
-    slow = [client.create(PODS, "slow", placed(f"p-{n}", "slow")) for n in range(rounds * MUTATIONS)]
+    slow: list[Coroutine[Any, Any, object]] = [
+        client.create(PODS, "slow", placed(f"p-{n}", "slow")) for n in range(rounds * MUTATIONS)
+    ]
     slow += [client.get(PODS, "slow", "p") for _ in range(rounds * READS)]
     others = asyncio.gather(*slow, return_exceptions=True)
     await run_until(clock, lambda: task.done() and others.done(), limit_s=30)

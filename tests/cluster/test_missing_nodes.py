@@ -89,5 +89,5 @@ async def test_two_passes_ask_once_about_the_same_nodes(house: House) -> None:
     wanted = {f"n-{node}" for node in range(3 * WIDTH)}
     found = asyncio.gather(nodes.find(wanted), nodes.find(wanted))
     await run_until(clock, found.done, limit_s=10)
-    assert found.result() == [{}, {}]
+    assert not any(found.result())
     assert len(server.requests) == len(wanted)
