@@ -60,9 +60,10 @@ class Faults:
         """Answer the next `times` matching requests with `error`, without carrying them out."""
         self._planned.append(Fault(match, "before", times, error))
 
-    def lose_answer(self, match: Match, *, times: int = 1) -> None:
-        """Carry out the next `times` matching requests and let their answers get lost."""
-        self._planned.append(Fault(match, "after", times, ApiError(0, "Unreachable", "the answer was lost")))
+    def lose_answer(self, match: Match, *, times: int = 1, instead: ApiError | None = None) -> None:
+        """Carry out the next `times` matching requests and let their answers get lost, or be another one."""
+        error = instead or ApiError(0, "Unreachable", "the answer was lost")
+        self._planned.append(Fault(match, "after", times, error))
 
     def hold_request(self, match: Match, seconds: float, *, times: int = 1) -> None:
         """Keep matching requests on their way: others overtake them, and they arrive whether or not anybody waits."""

@@ -250,6 +250,9 @@ def _of_memory(memory: Memory) -> Shown:
     dry_run = memory.dry_run
     return {
         "current": memory.current,
+        "putOff": None
+        if memory.put_off is None
+        else {"problem": memory.put_off.problem, "since": _text(memory.put_off.since)},
         "waiting": None if memory.waiting is None else {"for": memory.waiting[0], "since": _text(memory.waiting[1])},
         "refusals": [f"{item.name}: {item.code} {item.reason}" for item in memory.refusals[:SAMPLE]],
         "dryRun": None if dry_run is None else {"key": dry_run.key, "code": dry_run.code, "reason": dry_run.reason},

@@ -121,6 +121,7 @@ class Engine:
                 self._something_came_free = False
                 for work in self.reconciler.waiting():
                     self.queue.add(work)
+            self.reconciler.tell_put_offs()
             await wait_for_event(self._leading_changed, BEAT_S, self._clock, self._spawner)
 
     def _may_start(self) -> bool:
@@ -163,7 +164,11 @@ class Engine:
         try:
             outcome = await self.reconciler.reconcile(registration, key)
         except LeadershipLost:
+            # Where the lease is held again before anybody noticed, the workers go on, and this object is not lost. At
+            # once it would only meet the same until they are stopped, which clears the queue.
             self._leading_changed.set()
+            if not self._stopping:
+                self.queue.retry(work)
             return 0.0
         except Exception:
             # A plan that raises is a bug; the other objects must not suffer from it.

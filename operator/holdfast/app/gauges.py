@@ -51,6 +51,7 @@ def _engine(metrics: Metrics, engine: Engine) -> None:
     metrics.read(series.QUEUE_BUSY, lambda: float(queue.busy))
     metrics.read(series.QUEUE_BACKING_OFF, lambda: float(queue.backing_off))
     metrics.read(series.EXPECTATIONS, lambda: float(len(watched.expectations)))
+    metrics.read(series.UNCONFIRMED, lambda: float(len(engine.reconciler.put_offs())))
     metrics.read(series.WATCH_SILENCE, lambda: {word: one.silence_s() for word, (one, _) in watched.followed().items()})
     metrics.read(
         series.WATCHED_OBJECTS, lambda: {word: float(len(cache)) for word, (_, cache) in watched.followed().items()}

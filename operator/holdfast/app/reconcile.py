@@ -7,15 +7,16 @@ same thing) is kept in memory only: after a restart the plans ask or wait anew, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from holdfast.app.accepted import AcceptedForms
-from holdfast.app.currency import Currency
+from holdfast.app.currency import Currency, ListFailed
 from holdfast.app.kinds import Registration
 from holdfast.app.missing_nodes import LOOK_AGAIN_S, MissingNodes
 from holdfast.app.passes import PassNote, note
+from holdfast.app.put_off import PutOff, Teller, lasting
 from holdfast.app.watched import Watched
 from holdfast.cluster.apply import Applier, ApplyResult
 from holdfast.cluster.events import Owner
@@ -35,9 +36,11 @@ class Memory:
     """What one object's passes leave for the next one.
 
     `current` says that the cache was found to be up to date since this replica leads, `pods_current` that of the pods.
-    `doubted`: the object itself has to be read for that, as it is now.
+    `doubted`: the object itself has to be read for that, as it is now. `put_off`: nothing is planned before that.
     `created` are the pods that were made for the attempt that the last passes knew: one that is to be made again has
     vanished, which is what another leader does to the pods of an attempt that is over.
+    `unseen` are those that were made, or may have been, and that the cache has not shown since: they may still be there
+    when the pods of the next attempt are to be made.
     """
 
     refusals: tuple[Refusal, ...] = ()
@@ -49,8 +52,14 @@ class Memory:
     current: bool = False
     doubted: bool = False
     pods_current: bool = False
+    put_off: PutOff | None = None
     created: frozenset[str] = field(default_factory=frozenset)
+    unseen: frozenset[str] = field(default_factory=frozenset)
     last: PassNote | None = None
+
+    def doubt(self) -> None:
+        """Have the API server asked anew whether the caches show the object and its pods as they are."""
+        self.created, self.current, self.doubted, self.pods_current = frozenset(), False, True, False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,7 @@ class Reconciler:
         self._clock = clock
         self._settings = settings
         self._accepted = AcceptedForms(clock)
+        self._teller = Teller(clock)
         self.leading_since: datetime | None = None
         self._memories: dict[tuple[Registration, Key], Memory] = {}
 
@@ -102,12 +112,15 @@ class Reconciler:
         slot = (registration, key)
         # A new leader counts from its start: taking over is no reason to write.
         memory = self._memories.setdefault(slot, Memory(refreshed_at=self._clock.now()))
-        if not memory.current and not await self._is_current(slot, memory):
-            return Outcome(retry=True)
+        if not memory.current and (put_off := await self._is_current(slot, memory)) is not None:
+            return put_off
         owner = self._owner(registration, key)
         if owner is None:
             self._forget(slot, memory)
             return Outcome()
+        if self._watched.expectations.expired(owner.uid):
+            memory.doubt()
+            return Outcome(again=True)
         wait_s = self._watched.expectations.wait_s(owner.uid)
         if wait_s > 0:
             return Outcome(alarm_s=wait_s)
@@ -123,18 +136,16 @@ class Reconciler:
         memory.refusals = tuple(item for item in memory.refusals if not self._exists(item, owner))
         plan = registration.plan(replace(observed, refusals=memory.refusals), self._clock.now())
         made = _new_pods(plan)
-        if made & memory.created:
-            # Somebody has taken away what this replica made: its view of the object may be an old one.
-            memory.created, memory.current, memory.doubted, memory.pods_current = frozenset(), False, True, False
-            return Outcome(again=True)
-        if not memory.pods_current and made:
-            # Others may have taken a node pool meanwhile: the plan is made anew.
-            memory.pods_current = await self._asked(slot, self._currency.shows_pods(*slot))
-            return Outcome(again=memory.pods_current, retry=not memory.pods_current)
+        if made and (stop := await self._may_create(slot, made, memory)) is not None:
+            return stop
+        memory.put_off = None
         self._watched.plan_pools(key, _pools_of(plan))
         self._command(plan, memory)
         planning_s = self._clock.monotonic() - began
+        # Also where the pass is cut off: nobody knows then how far it has come.
+        memory.unseen |= made
         result = await self._applier.apply(plan, owner)
+        memory.unseen -= made - {name for resource, name in result.made if resource == PODS}
         self._remember(plan, result, memory)
         memory.last = note(plan, result, self._clock.now())
         if result.complete:
@@ -163,29 +174,67 @@ class Reconciler:
         self._currency.forget()
         self._accepted.clear()
 
-    async def _is_current(self, slot: tuple[Registration, Key], memory: Memory) -> bool:
+    def put_offs(self) -> list[tuple[Key, PutOff]]:
+        """Return the objects that have been put off for long enough to be told."""
+        return lasting(self._put_offs(), self._clock.now())
+
+    def tell_put_offs(self) -> None:
+        """Write to the log which these are, where it is time to."""
+        if self._teller.due:
+            self._teller.tell(self._put_offs())
+
+    def _put_offs(self) -> Iterator[tuple[Key, PutOff | None]]:
+        return ((key, memory.put_off) for (_, key), memory in self._memories.items())
+
+    async def _is_current(self, slot: tuple[Registration, Key], memory: Memory) -> Outcome | None:
         """Make sure, once in a term, that the cache shows what the last leader wrote. Its next change wakes the key."""
         ask = self._currency.shown_now if memory.doubted else self._currency.shown
-        memory.current = await self._asked(slot, ask(*slot))
+        put_off = await self._asked(slot, memory, ask(*slot))
+        memory.current = put_off is None
         memory.doubted = memory.doubted and not memory.current
-        return memory.current
+        return put_off
 
-    @staticmethod
-    async def _asked(slot: tuple[Registration, Key], question: Awaitable[bool]) -> bool:
-        """Return the answer of the API server about a cache; where there is none, the cache counts as behind."""
-        problem = "the cache is behind"
+    async def _may_create(self, slot: tuple[Registration, Key], made: frozenset[str], memory: Memory) -> Outcome | None:
+        """Make sure that pods which are to be made cannot meet others that the cache does not show.
+
+        It is asked once in a term, and again where pods of an earlier attempt were made and never seen.
+        """
+        if made & memory.created:
+            # Somebody has taken away what this replica made: its view of the object may be an old one.
+            memory.doubt()
+            return Outcome(again=True)
+        if memory.pods_current and memory.unseen <= made:
+            return None
+        put_off = await self._asked(slot, memory, self._currency.shows_pods(*slot))
+        memory.pods_current = put_off is None
+        if put_off is not None:
+            return put_off
+        memory.unseen = frozenset()
+        # Others may have taken a node pool meanwhile: the plan is made anew.
+        return Outcome(again=True)
+
+    async def _asked(self, slot: tuple[Registration, Key], memory: Memory, question: Awaitable[bool]) -> Outcome | None:
+        """Ask the API server about a cache. Return what to do next unless the answer is that all is shown."""
+        namespace, name = slot[1]
+        memory.put_off = put_off = memory.put_off or PutOff(self._clock.now())
         try:
             if await question:
-                return True
+                memory.put_off = None
+                return None
+            put_off.problem = "the cache is behind"
+        except ListFailed as error:
+            put_off.problem = str(error)
+            return Outcome(alarm_s=error.again_s)
         except ApiError as error:
-            problem = str(error)
-        namespace, name = slot[1]
-        logger.warning("pass.put_off", extra={"fields": {"namespace": namespace, "object": name, "problem": problem}})
-        return False
+            put_off.problem = str(error)
+        fields = {"namespace": namespace, "object": name, "problem": put_off.problem}
+        logger.warning("pass.put_off", extra={"fields": fields})
+        return Outcome(retry=True)
 
     def _observe(self, registration: Registration, key: Key, memory: Memory) -> Observed:
         watched = self._watched
         pods = tuple(watched.pods_of(registration, key))
+        memory.unseen -= {pod.metadata.name for pod in pods}
         services = watched.services_of(registration, key)
         reports: dict[str, Received] = {}
         for pod in pods:

@@ -103,6 +103,11 @@ PASSES: Final = Series(
 EXPECTATIONS: Final = Series(
     "holdfast_expecting_objects", "gauge", "Objects that are not planned before the caches show their last writes."
 )
+UNCONFIRMED: Final = Series(
+    "holdfast_unconfirmed_objects",
+    "gauge",
+    "Objects not planned for 10 s and more: the API server does not say that the caches show them as they are.",
+)
 API_REQUESTS: Final = Series(
     "holdfast_api_requests_total",
     "counter",

@@ -15,13 +15,13 @@ from typing import Any, cast
 
 import msgspec
 
-from holdfast.cluster.client import ApiClient, NameTaken, may_pass
+from holdfast.cluster.client import ApiClient, LeadershipLost, NameTaken, may_pass
 from holdfast.cluster.events import EventRecorder, Owner
 from holdfast.cluster.expectations import Expectations
 from holdfast.cluster.merge import merge_between, without_nulls
 from holdfast.cluster.parallel import batches, each
 from holdfast.planning.observed import Claim, DryRunResult, ReadClaim, Refusal
-from holdfast.planning.plan import Absent, Action, Create, Delete, DryRun, Patch, Plan, Read, StatusWrite
+from holdfast.planning.plan import Absent, Action, Create, Delete, DryRun, Patch, Plan, Read, Resource, StatusWrite
 from holdfast.seams import ApiError, Clock, Spawner
 
 WIDTH = 32
@@ -34,8 +34,9 @@ class ApplyResult:
 
     `conflict`: it was made from an old view; plan again. `gone`: the object does not exist any more. `refusals`:
     creates that the server said no to. `failures`: anything else that went wrong; plan again after a back-off. A create
-    without an answer, or that met trouble in the server, is one, and may have been carried out. `creates` counts those
-    that were accepted or refused, `writes` all requests that changed something.
+    without an answer, or that met trouble in the server, is one, and may have been carried out. `made`: what was
+    created, or may have been. `creates` counts those that were accepted or refused, `writes` all requests that changed
+    something.
     """
 
     conflict: bool = False
@@ -44,6 +45,7 @@ class ApplyResult:
     dry_run: DryRunResult | None = None
     read_claim: ReadClaim | None = None
     failures: list[ApiError] = field(default_factory=list)
+    made: set[tuple[Resource, str]] = field(default_factory=set)
     creates: int = 0
     writes: int = 0
 
@@ -205,8 +207,13 @@ class Applier:
         metadata = action.manifest["metadata"]
         namespace, name = str(metadata.get("namespace", "")), str(metadata["name"])
         self._expectations.expect_created(owner.uid, action.resource, namespace, name)
+        result.made.add((action.resource, name))
         try:
             header = await self._client.create(action.resource, namespace, action.manifest)
+        except LeadershipLost:
+            # Should an earlier attempt have come through all the same: to make it again finds it.
+            self._expectations.creation_failed(owner.uid, action.resource, namespace, name)
+            raise
         except ApiError as error:
             # Without an answer the object may exist: then the expectation stands until it is seen or expires.
             if error.status != 0:
@@ -216,6 +223,7 @@ class Applier:
                 result.failures.append(error)
                 return
             result.creates += 1
+            result.made.discard((action.resource, name))
             reason = "NameTaken" if isinstance(error, NameTaken) else error.reason
             result.refusals.append(
                 Refusal(action.resource, name, error.status, reason, error.message, self._clock.now())
@@ -236,6 +244,9 @@ class Applier:
                 grace_s=action.grace_s,
                 resource_version=action.resource_version,
             )
+        except LeadershipLost:
+            self._expectations.deletion_failed(owner.uid, action.resource, action.uid)
+            raise
         except ApiError as error:
             self._expectations.deletion_failed(owner.uid, action.resource, action.uid)
             result.failures.append(error)

@@ -121,11 +121,21 @@ class Expectations:
         pending = self._pending.get(owner)
         if pending is None:
             return 0.0
-        left = (pending.since() or 0.0) + EXPIRY_S - self._clock.monotonic()
-        if left <= 0:
+        if (left := self._left_s(pending)) <= 0:
             del self._pending[owner]
             return 0.0
         return left
+
+    def expired(self, owner: str) -> bool:
+        """Say, once, whether an owner may be planned only because its caches have not caught up in time.
+
+        They may show less than there is, then, and what they do not show has to be asked for.
+        """
+        pending = self._pending.get(owner)
+        if pending is None or self._left_s(pending) > 0:
+            return False
+        del self._pending[owner]
+        return True
 
     def look(self, limit: int) -> list[dict[str, object]]:
         """Return some of the owners that wait, how much each waits for, and when it is planned all the same."""
@@ -141,14 +151,16 @@ class Expectations:
         self._pending.pop(owner, None)
 
     def _told(self, owner: str, pending: _Pending) -> dict[str, object]:
-        left = (pending.since() or 0.0) + EXPIRY_S - self._clock.monotonic()
         return {
             "uid": owner,
             "created": len(pending.created),
             "deleted": len(pending.deleted),
             "written": len(pending.written),
-            "expiresInSeconds": round(max(0.0, left), 3),
+            "expiresInSeconds": round(max(0.0, self._left_s(pending)), 3),
         }
+
+    def _left_s(self, pending: _Pending) -> float:
+        return (pending.since() or 0.0) + EXPIRY_S - self._clock.monotonic()
 
     def _of(self, owner: str) -> _Pending:
         return self._pending.setdefault(owner, _Pending())

@@ -145,3 +145,22 @@ def test_owners_do_not_wait_for_each_other(expectations: Expectations) -> None:
     assert expectations.wait_s("other") == 0
     expectations.saw("other", PODS, pod("a"), gone=False)
     assert expectations.wait_s("one") > 0
+
+
+async def test_what_was_not_seen_in_time_is_told_once(clock: VirtualClock, expectations: Expectations) -> None:
+    assert not expectations.expired("owner")
+    expectations.expect_created("owner", PODS, "ns", "a")
+    await clock.advance(EXPIRY_S - 1)
+    assert not expectations.expired("owner")
+    assert expectations.wait_s("owner") == pytest.approx(1)
+    await clock.advance(1)
+    assert expectations.expired("owner")
+    assert not expectations.expired("owner")
+    assert expectations.wait_s("owner") == 0
+
+
+async def test_what_was_seen_in_time_does_not_expire(clock: VirtualClock, expectations: Expectations) -> None:
+    expectations.expect_created("owner", PODS, "ns", "a")
+    expectations.saw("owner", PODS, pod("a"), gone=False)
+    await clock.advance(EXPIRY_S)
+    assert not expectations.expired("owner")
