@@ -19,8 +19,9 @@ from holdfast.cluster.pages import status_of
 from holdfast.cluster.turns import LISTS, MUTATIONS, READS
 from holdfast.seams import ApiError, WatchStream
 
-# One for every turn, and some for what needs none: the list of each watch, and the report endpoint's few questions.
-OTHER_CONNECTIONS = 16
+# One for every turn, and enough for what needs none: each watch's list, and what the report endpoint asks, which is ten
+# times a second at most.
+OTHER_CONNECTIONS = 64
 REQUEST_CONNECTIONS = MUTATIONS + READS + LISTS + OTHER_CONNECTIONS
 # One renewal at a time; another where an answer is still on its way when its time is over.
 LEASE_CONNECTIONS = 2
