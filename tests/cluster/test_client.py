@@ -229,6 +229,22 @@ async def test_each_page_of_a_list_has_a_time_of_its_own(
     assert (version, len(found)) == (str(server.store.version), 2 * LIST_PAGE + 1)
 
 
+async def test_a_list_that_outlives_its_version_is_made_anew_in_one_piece(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient
+) -> None:
+    for number in range(LIST_PAGE + 1):
+        server.put("pods", pod(f"p-{number}"))
+    server.faults.latency = lambda method, path: 5.0
+    listed = SeededSpawner().spawn(client.identities(PODS), name="list")
+    await clock.advance(6)
+    server.put("pods", pod("late"))
+    server.store.compact()
+    await run_until(clock, listed.done, limit_s=30)
+    version, found = listed.result()
+    assert (version, len(found)) == (str(server.store.version), LIST_PAGE + 2)
+    assert len(server.requests) == 3
+
+
 async def test_a_page_that_never_comes_ends_the_list(
     server: MemoryApiServer, clock: VirtualClock, client: ApiClient
 ) -> None:

@@ -215,9 +215,17 @@ class ApiClient:
             raise
 
     async def _list(self, resource: Resource, namespace: str, selector: Mapping[str, str]) -> tuple[str, list[Header]]:
-        """Return the version of a complete list and its headers. Every page has a deadline of its own."""
+        """Return the version of a complete list and its headers. One that outlives its version is made anew unpaged."""
+        try:
+            return await self._pages(resource, namespace, {**selector, "limit": str(LIST_PAGE)})
+        except ApiError as error:
+            if error.status != 410:
+                raise
+            return await self._pages(resource, namespace, selector)
+
+    async def _pages(self, resource: Resource, namespace: str, query: Mapping[str, str]) -> tuple[str, list[Header]]:
+        """Return what all pages of a list hold. Each has a deadline of its own."""
         found: list[Header] = []
-        query = {**selector, "limit": str(LIST_PAGE)}
         while True:
             call = _Call("GET", resource.collection(namespace or None), query, accept=METADATA_ONLY)
             deadline = _Deadline(self._clock.monotonic() + PAGE_S, attempt_s=PAGE_S)
