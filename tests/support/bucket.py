@@ -17,6 +17,7 @@ from holdfast.checkpoint.hashing import crc32c
 from holdfast.seams import (
     BucketMissing,
     Clock,
+    Folder,
     ObjectInfo,
     ObjectMissing,
     PermissionDenied,
@@ -52,6 +53,12 @@ class Bucket:
 
     def names(self, prefix: str = "", suffix: str = "") -> list[str]:
         return sorted(name for name in self.objects if name.startswith(prefix) and name.endswith(suffix))
+
+    def level(self, folder: str) -> tuple[list[str], list[str]]:
+        """The names of the objects and of the folders directly in `folder`, both sorted."""
+        below = [(name, name[len(folder) :].partition("/")) for name in self.names(folder)]
+        folders = {folder + first + slash for _, (first, slash, _) in below if slash}
+        return [name for name, (_, slash, _) in below if not slash], sorted(folders)
 
     def write(self, name: str, data: bytes, if_generation: int | None) -> Stored:
         self.require()
@@ -96,7 +103,7 @@ class Bucket:
 
 
 class Faults(Protocol):
-    """What goes wrong around a call. Verbs are put, put_stream, get, get_stream, list and delete."""
+    """What goes wrong around a call. Verbs are put, put_stream, get, get_stream, list, list_folder and delete."""
 
     async def before(self, verb: str, name: str) -> None: ...
 
@@ -230,6 +237,13 @@ class MemoryStore:
         found = [stored.info(name) for name, stored in sorted(self.bucket.objects.items()) if name.startswith(prefix)]
         await self.faults.after("list", prefix)
         return found
+
+    async def list_folder(self, folder: str) -> Folder:
+        await self.faults.before("list_folder", folder)
+        self.bucket.require()
+        objects, folders = self.bucket.level(folder)
+        await self.faults.after("list_folder", folder)
+        return Folder(tuple(self.bucket.objects[name].info(name) for name in objects), tuple(folders))
 
     async def delete(self, name: str, *, generation: int | None = None) -> None:
         await self.faults.before("delete", name)

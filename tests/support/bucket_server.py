@@ -114,11 +114,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _list(self, bucket: Bucket, query: dict[str, str]) -> None:
         limit = int(query.get("maxResults", "50"))
+        prefix, after = query.get("prefix", ""), query.get("pageToken", "")
         with self.server_state.lock:
-            names = [name for name in bucket.names(query.get("prefix", "")) if name > query.get("pageToken", "")]
-            page = [_resource(name, bucket.objects[name]) for name in names[:limit]]
-        more = {"nextPageToken": names[limit - 1]} if len(names) > limit else {}
-        self._json(200, {"kind": "storage#objects", "items": page, **more})
+            names, folders = bucket.level(prefix) if query.get("delimiter") == "/" else (bucket.names(prefix), [])
+            # A folder counts as one entry, and comes where its name does.
+            entries = sorted(entry for entry in (*names, *folders) if entry > after)
+            page = entries[:limit]
+            items = [_resource(name, bucket.objects[name]) for name in page if name in bucket.objects]
+        answer: dict[str, Any] = {"kind": "storage#objects"}
+        # As the real one does: what is empty is left out.
+        answer |= {"items": items} if items else {}
+        answer |= {"prefixes": common} if (common := [entry for entry in page if entry in folders]) else {}
+        answer |= {"nextPageToken": page[-1]} if len(entries) > limit else {}
+        self._json(200, answer)
 
     def _post(self, path: str, query: dict[str, str]) -> None:
         body = self._body()

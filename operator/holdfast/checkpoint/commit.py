@@ -2,20 +2,29 @@
 
 Whoever sees all part manifests writes it, with generation 0, so it does not matter how many try. The fence is read
 before and again after: only a commit of a run that is still the newest is called committed. One that lands later is an
-orphan, which nobody goes on from. One that lands so late that retention has deleted its parts is withdrawn.
+orphan, which nobody goes on from.
+
+One can also land so late that retention has deleted its step, or is about to. Retention touches a step of its own run
+only after as many newer ones are committed as are kept, so whoever finds that many newer commits after this one does
+not take it for a commit: its writer, the next life of its writer, the other slots. That it is deleted then is mere
+tidiness, which retention would see to as well: nobody depends on it, so it does not matter who dies where. A later run
+judges by what is there (`chain.py`).
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from holdfast.api.wire import Commit as CommitReport
 from holdfast.api.wire import SidecarConfig
 from holdfast.checkpoint import layout
 from holdfast.checkpoint.manifests import Commit, CommitPart, ManifestError, Part, decode, encode
+from holdfast.checkpoint.retain import kept_commits
 from holdfast.checkpoint.runs import newer_run
 from holdfast.checkpoint.store.create import create_once
-from holdfast.seams import Clock, ObjectInfo, ObjectMissing, ObjectStore
+from holdfast.checkpoint.survey import step_numbers
+from holdfast.seams import Clock, ObjectInfo, ObjectMissing, ObjectStore, StoreError
 
 
 class Fenced(Exception):
@@ -68,26 +77,18 @@ class Committer:
         commit = decode(name, created.data, Commit)
         if commit.parts != parts:
             raise ManifestError(name, "it names other parts than the ones that are in the bucket")
-        await self.require_newest()
         # Equal bytes hold our own time of commit: an answer that was lost, so the commit is ours after all.
-        own = created.data == encode(wanted)
-        if own and not await self._still_there(step, parts):
-            # This call came so late that others had committed the step and retention had deleted it again.
-            await self.store.delete(name, generation=created.info.generation)
-            return None
-        return Committed(commit, own=own)
+        return await self._judged(commit, created.info, own=created.data == encode(wanted))
 
     async def adopt(self, step: int) -> Committed | None:
-        """Return the step's commit, or None where there is none. Never makes one. Raises as `attempt` does."""
+        """Return the step's commit, or None where there is none that counts. Never makes one. Raises as `attempt`."""
         name = layout.commit(self.run, step)
         try:
-            data, _ = await self.store.get(name)
+            data, info = await self.store.get(name)
         except ObjectMissing:
             # Retention was faster: a step that is deleted again is not committed.
             return None
-        commit = decode(name, data, Commit)
-        await self.require_newest()
-        return Committed(commit, own=False)
+        return await self._judged(decode(name, data, Commit), info, own=False)
 
     async def require_newest(self) -> None:
         """Read the fence. Raises `Fenced`."""
@@ -116,10 +117,30 @@ class Committer:
             raise ManifestError(layout.parts_folder(self.run, step), problem)
         return tuple([await self._entry(step, info) for info in listed])
 
-    async def _still_there(self, step: int, parts: tuple[CommitPart, ...]) -> bool:
-        """Say whether the part manifests that a commit names are there, each as the commit saw it."""
-        listed = {info.name: info.generation for info in await self.store.list(layout.parts_folder(self.run, step))}
-        return all(listed.get(part.object) == part.generation for part in parts)
+    async def _judged(self, commit: Commit, info: ObjectInfo, *, own: bool) -> Committed | None:
+        """Judge a commit that is in the bucket: None where it is needless, or came when it was. Raises `Fenced`."""
+        await self.require_newest()
+        if not await self._overtaken(commit.step):
+            return Committed(commit, own=own)
+        with contextlib.suppress(StoreError):
+            await self.store.delete(info.name, generation=info.generation)
+        return None
+
+    async def _overtaken(self, step: int) -> bool:
+        """Say whether as many newer steps of this run are committed as are kept."""
+        keep = kept_commits(self.config.keep_last)
+        before: list[int] | None = None
+        while True:
+            newer = [number for number in await step_numbers(self.store, self.run) if number > step]
+            if len(newer) < keep or newer == before:
+                return False
+            committed = 0
+            for number in newer:
+                committed += bool(await self.store.list(layout.commit(self.run, number)))
+                if committed == keep:
+                    return True
+            # What was committed when the list was made may have been deleted since, for still newer ones.
+            before = newer
 
     async def _entry(self, step: int, info: ObjectInfo) -> CommitPart:
         data, read = await self.store.get(info.name, generation=info.generation)

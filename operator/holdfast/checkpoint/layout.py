@@ -31,7 +31,8 @@ NAME_LIMIT: Final = 1024
 # Refused or asked to be avoided in object names; "%" because it introduces our own escapes.
 _ESCAPED: Final = re.compile(r"[\x00-\x1f\x7f%#?\[\]*\\]")
 
-_RUN = re.compile(r"runs/(\d{8})/run\.json")
+_RUN_FOLDER = re.compile(r"runs/(\d{8})/")
+_STEP_FOLDER = re.compile(r"runs/\d{8}/steps/(\d{12})/")
 _PLAN = re.compile(r"runs/(\d{8})/restore/(\d{4})/plan\.json")
 _VERDICT = re.compile(r"runs/(\d{8})/restore/(\d{4})/verdict/([^/]+)\.json")
 _COMMIT = re.compile(r"runs/(\d{8})/steps/(\d{12})/commit\.json")
@@ -49,9 +50,14 @@ def run_manifest(run: int) -> str:
     return f"{run_folder(run)}run.json"
 
 
+def restore_folder(run: int) -> str:
+    """Return the folder of a run's restore rounds and inventories."""
+    return f"{run_folder(run)}restore/"
+
+
 def inventory_folder(run: int) -> str:
     """Return the folder of the slots' inventories."""
-    return f"{run_folder(run)}restore/inventory/"
+    return f"{restore_folder(run)}inventory/"
 
 
 def inventory(run: int, slot: str) -> str:
@@ -61,12 +67,12 @@ def inventory(run: int, slot: str) -> str:
 
 def plan(run: int, round_: int) -> str:
     """Return the name of a restore round's plan. Rounds count from 1."""
-    return f"{run_folder(run)}restore/{round_:0{_ROUND_DIGITS}d}/plan.json"
+    return f"{restore_folder(run)}{round_:0{_ROUND_DIGITS}d}/plan.json"
 
 
 def verdict_folder(run: int, round_: int) -> str:
     """Return the folder of a round's verdicts."""
-    return f"{run_folder(run)}restore/{round_:0{_ROUND_DIGITS}d}/verdict/"
+    return f"{restore_folder(run)}{round_:0{_ROUND_DIGITS}d}/verdict/"
 
 
 def verdict(run: int, round_: int, slot: str) -> str:
@@ -116,9 +122,15 @@ def commit(run: int, step: int) -> str:
     return f"{step_folder(run, step)}commit.json"
 
 
-def parse_run(name: str) -> int | None:
-    """Return the run whose own object this is, or None."""
-    found = _RUN.fullmatch(name)
+def parse_run_folder(name: str) -> int | None:
+    """Return the run whose folder this is, or None."""
+    found = _RUN_FOLDER.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+def parse_step_folder(name: str) -> int | None:
+    """Return the step whose folder this is, or None."""
+    found = _STEP_FOLDER.fullmatch(name)
     return int(found[1]) if found else None
 
 

@@ -4,6 +4,9 @@ Only the newest run deletes, after a commit of its own and a look at the fence m
 of the chain, newest first, keeps at least two, and keeps what a restore round of the newest run names. The order is
 commit manifest, parts, data, so that what is left after a crash is never a commit with missing data; the next pass
 finds the rest, because a step older than all kept ones that has no commit is a remainder too.
+
+So nothing of a step of the newest run is touched before as many newer steps of that run are committed as are kept. That
+is how anybody can tell that a commit landed too late (`commit.py`).
 """
 
 from __future__ import annotations
@@ -13,15 +16,15 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from holdfast.checkpoint import layout, survey
-from holdfast.checkpoint.chain import walk
-from holdfast.checkpoint.manifests import CommitRef, Plan, decode
+from holdfast.checkpoint import layout
+from holdfast.checkpoint.chain import Chain
+from holdfast.checkpoint.manifests import CommitRef
 from holdfast.checkpoint.parallel import each
-from holdfast.checkpoint.survey import Survey
+from holdfast.checkpoint.survey import Memory, Survey
 from holdfast.seams import ObjectInfo, ObjectStore, Spawner
 
 # Fewer would leave nothing to fall back to.
-FEWEST_KEPT = 2
+_FEWEST_KEPT: Final = 2
 # How many objects go between two looks at the fence and at the time.
 _BATCH: Final = 64
 
@@ -34,9 +37,15 @@ class Deleted:
     finished: bool
 
 
+def kept_commits(keep_last: int) -> int:
+    """Return how many commits of the chain are kept."""
+    return max(_FEWEST_KEPT, keep_last)
+
+
 async def retain(
     store: ObjectStore,
     spawner: Spawner,
+    memory: Memory,
     run: int,
     keep_last: int,
     fence: Callable[[], Awaitable[None]],
@@ -46,50 +55,50 @@ async def retain(
 
     The caller holds an own commit of `run`. `fence` raises where a newer run exists; it is read before each batch goes.
     """
-    seen = await survey.take(store)
-    commits = (await walk(store, seen, run)).commits
-    kept = set(commits[: max(FEWEST_KEPT, keep_last)]) | await _named(store, seen, run)
-    doomed = [ref for ref in commits if ref not in kept]
     deleted: list[CommitRef] = []
-    for ref in doomed:
-        for batch in _batches(seen.runs[ref.run].steps[ref.step]):
+    for ref in await _needless(Survey(store, memory), run, kept_commits(keep_last)):
+        for batch in _batches(await store.list(layout.step_folder(ref.run, ref.step))):
             if not go_on():
                 return Deleted(tuple(deleted), finished=False)
             await fence()
             await _delete(store, spawner, batch)
-            # The manifest goes first: the step is no commit from here on.
-            if ref not in deleted:
+            if any(layout.parse_commit(info.name) for info in batch):
+                # The manifest goes first: the step is no commit from here on.
+                memory.whole.discard(ref)
                 deleted.append(ref)
-    for objects in _remainders(seen, run, [ref.step for ref in commits if ref.run == run and ref in kept]):
-        for batch in _batches(objects):
-            if not go_on():
-                return Deleted(tuple(deleted), finished=False)
-            await fence()
-            await _delete(store, spawner, batch)
     return Deleted(tuple(deleted), finished=True)
 
 
-async def _named(store: ObjectStore, seen: Survey, run: int) -> set[CommitRef]:
+async def _needless(seen: Survey, run: int, keep: int) -> list[CommitRef]:
+    """Return the steps to delete: on the chain all that is older than what is kept, then what nobody will commit."""
+    chain, kept, doomed = Chain(seen, run), await _named(seen, run), list[CommitRef]()
+    counted = 0
+    async for ref in chain.steps():
+        if counted >= keep:
+            doomed.append(ref)
+        elif await chain.counts(ref):
+            counted += 1
+            kept.add(ref)
+    doomed = [ref for ref in doomed if ref not in kept]
+    return doomed + [ref for ref in await _remainders(seen, run) if ref not in doomed]
+
+
+async def _named(seen: Survey, run: int) -> set[CommitRef]:
     """Return the commits that any restore round of the newest run names, agreed or not."""
-    named: set[CommitRef] = set()
-    for round_ in seen.runs[run].plans:
-        name = layout.plan(run, round_)
-        data, _ = await store.get(name)
-        commit = decode(name, data, Plan).commit
-        if commit is not None:
-            named.add(commit)
-    return named
+    plans = [await seen.plan(run, round_) for round_ in (await seen.rounds(run)).plans]
+    return {plan.commit for plan in plans if plan.commit is not None}
 
 
-def _remainders(seen: Survey, run: int, kept_steps: list[int]) -> Iterator[list[ObjectInfo]]:
-    """Yield the objects of steps that never will be committed: all without a commit in older runs, and in this run
-    those below its oldest kept commit, once two are kept: all slots have written parts of two newer steps, and each
-    slot works on one step at a time, so nobody can still be about to commit such a step."""
-    oldest = min(kept_steps) if len(kept_steps) >= FEWEST_KEPT else 0
-    for number, view in seen.runs.items():
-        for step, objects in view.steps.items():
-            if step not in view.commits and (number < run or (number == run and step < oldest)):
-                yield objects
+async def _remainders(seen: Survey, run: int) -> list[CommitRef]:
+    """Return the steps of older runs without a commit: the fence keeps everybody from committing them."""
+    found: list[CommitRef] = []
+    for number in await seen.runs():
+        if number < run:
+            for step in await seen.steps(number):
+                ref = CommitRef(run=number, step=step)
+                if not (await seen.look(ref)).committed:
+                    found.append(ref)
+    return found
 
 
 def _batches(objects: list[ObjectInfo]) -> Iterator[list[ObjectInfo]]:

@@ -7,14 +7,20 @@ allows the next round, which names the next older commit of the chain.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final, Protocol
 
 from holdfast.api.wire import Damage, SidecarConfig
-from holdfast.checkpoint import layout, survey
-from holdfast.checkpoint.chain import Chain, walk
+from holdfast.checkpoint import layout
+from holdfast.checkpoint.chain import Chain
 from holdfast.checkpoint.manifests import OK, CommitRef, Inventory, Plan, PlanKind, Verdict, decode, encode
 from holdfast.checkpoint.store.create import create_once
+from holdfast.checkpoint.survey import Survey, is_ok
 from holdfast.seams import ObjectStore
+
+# How many committed steps a refusal names.
+_TOLD: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +39,31 @@ class Round:
     plan: Plan
 
 
-def choose(config: SidecarConfig, chain: Chain, *, prefix_has_commits: bool, previous: Plan | None) -> Plan:
+class History(Protocol):
+    """The chain, as far as a decision needs it; each answer may cost requests."""
+
+    async def head(self) -> Plan | None:
+        """Return the newest agreed plan."""
+
+    async def fresh(self) -> bool:
+        """Say whether the chain began with nothing by agreement."""
+
+    def commits(self) -> AsyncIterator[CommitRef]:
+        """Yield its commits, the newest first."""
+
+    async def find(self, step: int) -> CommitRef | None:
+        """Return the newest commit of a step."""
+
+
+async def choose(
+    config: SidecarConfig, chain: History, prefix_has_commits: Callable[[], Awaitable[bool]], previous: Plan | None
+) -> Plan:
     """Decide what a round proposes. `previous` is the plan of the round that was vetoed, None in the first round.
 
     An order is served once: where the newest agreed round already carries this job's UID and this order's digest, the
     newest commit of the chain is followed instead.
     """
-    order, head = config.restore, chain.head
+    order, head = config.restore, await chain.head()
     served = head is not None and (head.job_uid, head.digest) == (config.job_uid, order.digest)
 
     def plan(commit: CommitRef | None) -> Plan:
@@ -48,9 +72,9 @@ def choose(config: SidecarConfig, chain: Chain, *, prefix_has_commits: bool, pre
 
     if previous is not None and previous.commit is not None:
         limit = (previous.commit.run, previous.commit.step)
-        older = [ref for ref in chain.commits if (ref.run, ref.step) < limit]
-        if older:
-            return plan(older[0])
+        async for ref in chain.commits():
+            if (ref.run, ref.step) < limit:
+                return plan(ref)
         return Plan(
             kind="NoRestorableCheckpoint",
             message="every committed checkpoint that this job could go on from is damaged: repair the objects named in "
@@ -59,23 +83,33 @@ def choose(config: SidecarConfig, chain: Chain, *, prefix_has_commits: bool, pre
     if not served and order.policy == "None":
         return plan(None)
     if not served and order.policy == "Step":
-        wanted = next((ref for ref in chain.commits if ref.step == order.step), None)
+        assert order.step is not None, "checked where the configuration is read"
+        wanted = await chain.find(order.step)
         if wanted is not None:
             return plan(wanted)
-        there = ", ".join(str(ref.step) for ref in chain.commits[:10]) or "none"
+        there = ", ".join([str(ref.step) for ref in await _first(chain, _TOLD)]) or "none"
         return Plan(
             kind="Refused",
             message=f"step {order.step} is not committed: set restore.step to one of the committed steps ({there})",
         )
-    if chain.commits:
-        return plan(chain.commits[0])
-    if chain.fresh or not prefix_has_commits:
+    if newest := await _first(chain, 1):
+        return plan(newest[0])
+    if await chain.fresh() or not await prefix_has_commits():
         return plan(None)
     return Plan(
         kind="NoRestorableCheckpoint",
         message="the destination holds commits, but the records of the restore rounds that lead to them are gone: "
         "restore those objects, or set restore.policy to None to start from nothing",
     )
+
+
+async def _first(chain: History, number: int) -> list[CommitRef]:
+    found: list[CommitRef] = []
+    async for ref in chain.commits():
+        found.append(ref)
+        if len(found) == number:
+            break
+    return found
 
 
 async def enrol(store: ObjectStore, run: int, slot: str, steps: tuple[int, ...]) -> None:
@@ -100,9 +134,8 @@ async def find_plan(store: ObjectStore, run: int, round_: int) -> Plan | None:
 
 async def propose(store: ObjectStore, config: SidecarConfig, run: int, round_: int, previous: Plan | None) -> Plan:
     """Choose and write a round's plan, and return the one that the bucket then holds, whoever wrote it."""
-    seen = await survey.take(store)
-    chain = await walk(store, seen, run - 1)
-    wanted = choose(config, chain, prefix_has_commits=seen.commits_below(run), previous=previous)
+    seen = Survey(store)
+    wanted = await choose(config, Chain(seen, run - 1), lambda: seen.any_commit(run), previous)
     name = layout.plan(run, round_)
     created = await create_once(store, name, encode(wanted))
     return decode(name, created.data, Plan)
@@ -128,7 +161,7 @@ async def tally(store: ObjectStore, run: int, round_: int) -> Tally:
     """Count a round's verdicts; only those that are not plainly `Ok` are read."""
     ok, vetoes = 0, []
     for info in await store.list(layout.verdict_folder(run, round_)):
-        if survey.is_ok(info):
+        if is_ok(info):
             ok += 1
             continue
         data, _ = await store.get(info.name)

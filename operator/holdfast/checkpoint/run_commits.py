@@ -11,9 +11,10 @@ from holdfast.api.wire import Damage, SidecarConfig
 from holdfast.checkpoint import layout
 from holdfast.checkpoint.commit import Committed, Committer
 from holdfast.checkpoint.manifests import ManifestError, Part, decode
-from holdfast.checkpoint.retain import retain
+from holdfast.checkpoint.retain import kept_commits, retain
+from holdfast.checkpoint.survey import Memory, step_numbers
 from holdfast.checkpoint.verify import check_part
-from holdfast.seams import Clock, ObjectStore, Random, Spawner, StoreError
+from holdfast.seams import Clock, ObjectMissing, ObjectStore, Random, Spawner, StoreError
 
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30.0
@@ -53,26 +54,44 @@ class RunCommits:
         self.damages: tuple[Damage, ...] = ()
         self.retention_problem = ""
         self._retention_due = False
+        self._memory = Memory()
 
     async def recover(self) -> None:
         """Learn from the bucket what an earlier life of this sidecar, and the other slots, have done."""
         await self._committer.require_newest()
-        committed: list[int] = []
-        for info in await self._store.list(layout.steps_folder(self._run)):
-            if (commit := layout.parse_commit(info.name)) is not None:
-                committed.append(commit[1])
-            elif layout.parse_part(info.name) == self._config.slot and (step := layout.parse_step(info.name)):
-                self.written.add(step[1])
-        for number in sorted(committed):
+        keep = kept_commits(self._config.keep_last)
+        steps = await step_numbers(self._store, self._run)
+        found: list[Committed] = []
+        waiting: list[Part] = []
+        for step in steps:
+            if len(found) == min(keep, _REPORTED):
+                break
+            level = await self._store.list_folder(layout.step_folder(self._run, step))
+            if not any(layout.parse_commit(info.name) for info in level.objects):
+                if not found and (part := await self._own_part(step)) is not None:
+                    waiting.append(part)
             # What was listed may be what retention is deleting: it must not be committed a second time.
-            found = await self._committer.adopt(number)
-            if found is not None:
-                self._record(found)
-        for number in sorted(self.written):
-            if self.committed is None or number > self.committed:
-                name = layout.part(self._run, number, self._config.slot)
-                data, _ = await self._store.get(name)
-                self.add(decode(name, data, Part))
+            elif (committed := await self._committer.adopt(step)) is not None:
+                found.append(committed)
+                # A commit holds the parts of all slots.
+                self.written.add(step)
+        for committed in reversed(found):
+            self._record(committed)
+        for part in waiting:
+            self.add(part)
+        if found and len(steps) > keep and (newest := await self._own_part(found[0].commit.step)) is not None:
+            # An earlier life may have died before it had deleted what its commits made needless.
+            await self._look_after(Committed(found[0].commit, own=True), newest)
+
+    async def _own_part(self, step: int) -> Part | None:
+        name = layout.part(self._run, step, self._config.slot)
+        if not await self._store.list(name):
+            return None
+        try:
+            data, _ = await self._store.get(name)
+        except ObjectMissing:
+            return None
+        return decode(name, data, Part)
 
     def add(self, part: Part) -> None:
         """Take note of a part that this slot has written."""
@@ -153,7 +172,9 @@ class RunCommits:
             return go_on() and self._clock.monotonic() < end
 
         try:
-            deleted = await retain(self._store, self._spawner, self._run, keep, self.require_newest, may_go_on)
+            deleted = await retain(
+                self._store, self._spawner, self._memory, self._run, keep, self.require_newest, may_go_on
+            )
         except (StoreError, ManifestError) as error:
             # The next commit tries again; nothing was lost.
             self.retention_problem = str(error)

@@ -135,5 +135,14 @@ def _taken(uid: str, message: str, run: int | None = None, attempt: int | None =
 
 
 async def _newest_number(store: ObjectStore) -> int:
-    numbers = (layout.parse_run(info.name) for info in await store.list(layout.RUNS))
-    return max((number for number in numbers if number is not None), default=0)
+    # A folder may be what is left of a prefix that somebody emptied: only the run's own object takes a number.
+    for number in await run_numbers(store):
+        if await store.list(layout.run_manifest(number)):
+            return number
+    return 0
+
+
+async def run_numbers(store: ObjectStore) -> list[int]:
+    """Return the numbers of the runs of which anything is there, the newest first."""
+    numbers = [layout.parse_run_folder(name) for name in (await store.list_folder(layout.RUNS)).folders]
+    return sorted((number for number in numbers if number is not None), reverse=True)

@@ -7,6 +7,7 @@ seed. The real adapters are in `holdfast.seams.real` (clock, random, spawner), `
 
 from holdfast.seams.bucket import (
     BucketMissing,
+    Folder,
     ObjectInfo,
     ObjectMissing,
     ObjectStore,
@@ -24,6 +25,7 @@ __all__ = [
     "ApiTransport",
     "BucketMissing",
     "Clock",
+    "Folder",
     "ObjectInfo",
     "ObjectMissing",
     "ObjectStore",

@@ -45,6 +45,13 @@ class ObjectInfo(msgspec.Struct, frozen=True):
     crc32c: int | None = None
 
 
+class Folder(msgspec.Struct, frozen=True):
+    """One level of names, both sorted. `folders` are whole names that end with a slash; what is in them is not told."""
+
+    objects: tuple[ObjectInfo, ...]
+    folders: tuple[str, ...]
+
+
 class ObjectStore(Protocol):
     """One bucket and prefix; names are relative to the prefix.
 
@@ -76,6 +83,12 @@ class ObjectStore(Protocol):
 
     async def list(self, prefix: str) -> list[ObjectInfo]:
         """Return every object whose name starts with `prefix`, sorted by name."""
+
+    async def list_folder(self, folder: str) -> Folder:
+        """Return what is directly in `folder`, which ends with a slash; one without objects is empty.
+
+        It costs one request for each thousand entries, however many objects lie deeper.
+        """
 
     async def delete(self, name: str, *, generation: int | None = None) -> None:
         """Delete an object; one that is not there counts as deleted."""

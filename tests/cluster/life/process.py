@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal, TypeVar
 
 from holdfast.api import wire
 from holdfast.app.operator import Replica
-from holdfast.seams import ApiError, ObjectInfo, StoreError, WatchStream
+from holdfast.seams import ApiError, Folder, ObjectInfo, StoreError, WatchStream
 from holdfast.sidecar.endpoint import ReportFailed
 from tests.support.apiserver import MemoryApiServer
 from tests.support.bucket import Bucket, Faults, MemoryStore
@@ -196,6 +196,9 @@ class ProcessStore:
 
     async def list(self, prefix: str) -> builtins.list[ObjectInfo]:
         return await self._call("list", prefix, self._store.list(prefix))
+
+    async def list_folder(self, folder: str) -> Folder:
+        return await self._call("list_folder", folder, self._store.list_folder(folder))
 
     async def delete(self, name: str, *, generation: int | None = None) -> None:
         await self._call("delete", name, self._store.delete(name, generation=generation))

@@ -101,7 +101,7 @@ class Promises:
     def _written(self, verb: str, name: str) -> None:
         if verb != "put":
             return
-        if (run := layout.parse_run(name)) is not None:
+        if (run := layout.parse_run_folder(name.removesuffix("run.json"))) is not None:
             if run != self._runs + 1:
                 self.broken.append(f"run {run} follows run {self._runs}")
             self._runs = run

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.checkpoint.hashing import PIECE, HashingReader, crc32c
-from holdfast.seams import ObjectMissing, ObjectStore, PreconditionFailed
+from holdfast.seams import Folder, ObjectMissing, ObjectStore, PreconditionFailed
 
 
 class StoreConformance:
@@ -85,6 +85,32 @@ class StoreConformance:
         assert (await store.get(names[7], generation=listed[7].generation))[0] == names[7].encode()
         await store.delete(names[3])
         assert len(await store.list("many/")) == 119
+
+    async def test_a_folder_shows_one_level(self, store: ObjectStore) -> None:
+        for name in ("top.json", "tree/a.json", "tree/b/c.json", "tree/b/d/e.json", "tree/z/f", "tree-not/g"):
+            await store.put(name, name.encode())
+        seen = await store.list_folder("tree/")
+        assert [info.name for info in seen.objects] == ["tree/a.json"]
+        assert seen.folders == ("tree/b/", "tree/z/")
+        (info,) = seen.objects
+        assert (info.size, info.crc32c) == (11, crc32c(b"tree/a.json"))
+        assert (await store.get(info.name, generation=info.generation))[0] == b"tree/a.json"
+        deeper = await store.list_folder("tree/b/")
+        assert ([info.name for info in deeper.objects], deeper.folders) == (["tree/b/c.json"], ("tree/b/d/",))
+
+    async def test_a_folder_without_objects_is_empty(self, store: ObjectStore) -> None:
+        assert await store.list_folder("nothing/") == Folder((), ())
+        await store.put("was/there/once", b"")
+        await store.delete("was/there/once")
+        assert await store.list_folder("was/") == Folder((), ())
+
+    async def test_a_folder_is_complete_over_many_pages(self, store: ObjectStore) -> None:
+        for number in range(70):
+            await store.put(f"wide/{number:04d}/object", b"")
+            await store.put(f"wide/{number:04d}.json", b"")
+        seen = await store.list_folder("wide/")
+        assert [info.name for info in seen.objects] == [f"wide/{number:04d}.json" for number in range(70)]
+        assert seen.folders == tuple(f"wide/{number:04d}/" for number in range(70))
 
     async def test_a_stream_is_written_once_and_read_in_pieces(self, store: ObjectStore, tmp_path: Path) -> None:
         content = os.urandom(3 * PIECE + 17)

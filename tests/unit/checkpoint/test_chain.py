@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.api.wire import RestoreOrder, RestorePolicy
-from holdfast.checkpoint import layout, survey
-from holdfast.checkpoint.chain import Chain, walk
+from holdfast.checkpoint import layout
+from holdfast.checkpoint.chain import Chain
 from holdfast.checkpoint.manifests import OK, CommitRef, Manifest, Plan, Run, Verdict, encode
 from holdfast.checkpoint.rounds import choose
+from holdfast.checkpoint.survey import Survey
 from tests.support.bucket import Bucket, MemoryStore
 from tests.support.gang import CREATED, config
 
@@ -88,23 +90,49 @@ def written(runs: list[Model]) -> Bucket:
             bucket.write(layout.verdict(number, round_, f"0-{host}"), OK, 0)
         for step in run.commits:
             bucket.write(layout.commit(number, step), b"{}", 0)
+            bucket.write(layout.part(number, step, "0-0"), b"{}", 0)
     return bucket
 
 
 @settings(max_examples=300, deadline=None)
 @given(runs=histories())
 async def test_the_chain_is_what_the_agreed_rounds_say(runs: list[Model]) -> None:
-    store = MemoryStore(written(runs))
-    chain = await walk(store, await survey.take(store), len(runs))
-    assert list(chain.commits) == expected(runs)
+    chain = Chain(Survey(MemoryStore(written(runs))), len(runs))
+    commits = [ref async for ref in chain.commits()]
+    assert commits == expected(runs)
+    for step in {ref.step for ref in commits} | {0}:
+        assert await chain.find(step) == next((ref for ref in commits if ref.step == step), None)
+    head = await chain.head()
     newest = next((run for run in reversed(runs) if run.agreed), None)
     if newest is None:
-        assert chain.head is None
+        assert head is None
     else:
-        assert chain.head is not None
-        assert chain.head.commit == newest.parent
-    if not chain.commits:
-        assert chain.fresh == (newest is not None)
+        assert head is not None
+        assert head.commit == newest.parent
+    if not commits:
+        assert await chain.fresh() == (newest is not None)
+
+
+@dataclass
+class Given:
+    """A chain that is known."""
+
+    refs: tuple[CommitRef, ...]
+    plan: Plan
+    began_fresh: bool
+
+    async def head(self) -> Plan:
+        return self.plan
+
+    async def fresh(self) -> bool:
+        return self.began_fresh
+
+    async def commits(self) -> AsyncIterator[CommitRef]:
+        for ref in self.refs:
+            yield ref
+
+    async def find(self, step: int) -> CommitRef | None:
+        return next((ref for ref in self.refs if ref.step == step), None)
 
 
 REFS = st.lists(
@@ -122,7 +150,7 @@ POLICIES: list[RestorePolicy] = ["Latest", "Step", "None"]
     fresh=st.booleans(),
     prefix_has_commits=st.booleans(),
 )
-def test_rounds_go_strictly_back_and_end(
+async def test_rounds_go_strictly_back_and_end(
     commits: tuple[CommitRef, ...],
     policy: RestorePolicy,
     step: int,
@@ -132,10 +160,14 @@ def test_rounds_go_strictly_back_and_end(
 ) -> None:
     order = RestoreOrder(policy=policy, step=step, digest="d")
     head = Plan(kind="Fresh", job_uid="uid-1", digest="d" if served else "other")
-    chain = Chain(commits, head, fresh)
+    chain = Given(commits, head, fresh)
     job = config(restore=order)
     has_commits = prefix_has_commits or bool(commits)
-    plan = choose(job, chain, prefix_has_commits=has_commits, previous=None)
+
+    async def any_commit() -> bool:
+        return has_commits
+
+    plan = await choose(job, chain, any_commit, None)
     if not served and policy == "None":
         assert (plan.kind, plan.commit) == ("Fresh", None)
     elif not served and policy == "Step":
@@ -148,7 +180,7 @@ def test_rounds_go_strictly_back_and_end(
     seen = []
     while plan.commit is not None:
         seen.append((plan.commit.run, plan.commit.step))
-        plan = choose(job, chain, prefix_has_commits=has_commits, previous=plan)
+        plan = await choose(job, chain, any_commit, plan)
         assert plan.kind in ("Commit", "NoRestorableCheckpoint"), "a veto never leads to step 0"
     assert seen == sorted(set(seen), reverse=True)
     if seen:

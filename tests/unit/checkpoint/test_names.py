@@ -48,7 +48,12 @@ def test_what_is_made_is_understood_and_nothing_else(run: int, step: int, round_
         "commit": layout.commit(run, step),
         "inventory": layout.inventory(run, slot),
     }
-    assert {key for key, name in names.items() if layout.parse_run(name)} == {"run"}
+    folders = {name[: end + 1] for name in names.values() for end, letter in enumerate(name) if letter == "/"}
+    assert {folder for folder in folders if layout.parse_run_folder(folder)} == {layout.run_folder(run)}
+    assert layout.parse_run_folder(layout.run_folder(run)) == run
+    steps = {folder for folder in folders if layout.parse_step_folder(folder) is not None}
+    assert steps == {layout.step_folder(run, step)}
+    assert layout.parse_step_folder(layout.step_folder(run, step)) == step
     assert {key for key, name in names.items() if layout.parse_plan(name)} == {"plan"}
     assert {key for key, name in names.items() if layout.parse_verdict(name)} == {"verdict"}
     assert {key for key, name in names.items() if layout.parse_part(name)} == {"part"}

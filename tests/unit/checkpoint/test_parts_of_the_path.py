@@ -277,7 +277,14 @@ def test_files_are_replaced_whole_and_trees_removed_repeatedly(tmp_path: Path) -
 
 async def test_a_job_without_a_bucket_says_so_to_whoever_asks() -> None:
     store = AbsentStore()
-    for call in (store.put("a", b""), store.get("a"), store.list(""), store.delete("a"), store.get_stream("a", print)):
+    for call in (
+        store.put("a", b""),
+        store.get("a"),
+        store.list(""),
+        store.list_folder(""),
+        store.delete("a"),
+        store.get_stream("a", print),
+    ):
         with pytest.raises(PermissionDenied, match=r"set spec\.checkpoint\.destination"):
             await call
     await store.close()

@@ -90,6 +90,7 @@ async def test_each_status_becomes_one_error_in_every_call(
             gcs.put("a", b""),
             gcs.get("a"),
             gcs.list(""),
+            gcs.list_folder(""),
             gcs.delete("a"),
             gcs.put_stream("a", source, 2 * PIECE),
         ):

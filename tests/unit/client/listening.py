@@ -15,12 +15,17 @@ WAIT_S = 5.0
 
 
 class Listening:
-    """Listens at `path` from `start` to `stop`. `received` has every message, of all connections, in order."""
+    """Listens at `path` from `start` to `stop`. `received` has every message, of all connections, in order.
+
+    While `reads` is cleared it takes nothing off its lines.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.received: list[dict[str, Any]] = []
         self.connections = 0
+        self.reads = threading.Event()
+        self.reads.set()
         self._lines: list[socket.socket] = []
         self._server: socket.socket | None = None
         self._threads: list[threading.Thread] = []
@@ -33,6 +38,7 @@ class Listening:
 
     def stop(self) -> None:
         """Close everything, as the end of a process does."""
+        self.reads.set()
         if self._server is not None:
             self._server.shutdown(socket.SHUT_RDWR)
             self._server.close()
@@ -70,6 +76,7 @@ class Listening:
 
     def _read(self, line: socket.socket) -> None:
         with contextlib.suppress(OSError, ValueError), line.makefile("rb") as lines:
+            self.reads.wait()
             for text in lines:
                 self.received.append(json.loads(text))
 

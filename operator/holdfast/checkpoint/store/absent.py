@@ -6,7 +6,7 @@ import builtins
 from collections.abc import Callable
 from typing import BinaryIO, NoReturn
 
-from holdfast.seams import ObjectInfo, PermissionDenied
+from holdfast.seams import Folder, ObjectInfo, PermissionDenied
 
 
 class AbsentStore:
@@ -41,6 +41,10 @@ class AbsentStore:
     async def list(self, prefix: str) -> builtins.list[ObjectInfo]:
         """Refuse."""
         self._refuse(prefix)
+
+    async def list_folder(self, folder: str) -> Folder:
+        """Refuse."""
+        self._refuse(folder)
 
     async def delete(self, name: str, *, generation: int | None = None) -> None:
         """Refuse."""

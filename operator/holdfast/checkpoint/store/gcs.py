@@ -23,7 +23,7 @@ import google_crc32c
 
 from holdfast.checkpoint.hashing import PIECE, crc32c
 from holdfast.checkpoint.store.gcs_errors import BadDestination, GcsFailures
-from holdfast.seams import Clock, ObjectInfo, ObjectMissing, Spawner, StoreUnavailable
+from holdfast.seams import Clock, Folder, ObjectInfo, ObjectMissing, Spawner, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -215,12 +215,20 @@ class GcsStore:
         """Return every object whose name starts with `prefix`, sorted by name."""
 
         def call() -> builtins.list[ObjectInfo]:
-            found = self._new_client().list_blobs(
-                self._bucket_name, prefix=self._prefix + prefix, timeout=(_CONNECT_S, _LIST_S), retry=None
-            )
-            return [self._described(blob) for blob in found]
+            return [self._described(blob) for blob in self._listed(prefix)]
 
         return sorted(await self._run("", call), key=lambda info: info.name)
+
+    async def list_folder(self, folder: str) -> Folder:
+        """Return what is directly in `folder`; the bucket leaves out what lies deeper."""
+
+        def call() -> Folder:
+            found = self._listed(folder, delimiter="/")
+            # The folders are known once all pages have been read.
+            objects = sorted((self._described(blob) for blob in found), key=lambda info: info.name)
+            return Folder(tuple(objects), tuple(sorted(name[len(self._prefix) :] for name in found.prefixes)))
+
+        return await self._run("", call)
 
     async def delete(self, name: str, *, generation: int | None = None) -> None:
         """Delete an object, or one generation of it; what is not there counts as deleted."""
@@ -266,6 +274,15 @@ class GcsStore:
                 return call()
 
         return await self._spawner.blocking(guarded)
+
+    def _listed(self, prefix: str, delimiter: str | None = None) -> Any:
+        return self._new_client().list_blobs(
+            self._bucket_name,
+            prefix=self._prefix + prefix,
+            delimiter=delimiter,
+            timeout=(_CONNECT_S, _LIST_S),
+            retry=None,
+        )
 
     def _described(self, blob: Any) -> ObjectInfo:
         checksum = int.from_bytes(b64decode(blob.crc32c), "big") if blob.crc32c else None

@@ -15,6 +15,7 @@ from holdfast.api.wire import StoreState
 from holdfast.seams import (
     BucketMissing,
     Clock,
+    Folder,
     ObjectInfo,
     ObjectMissing,
     ObjectStore,
@@ -151,6 +152,10 @@ class PatientStore:
     async def list(self, prefix: str) -> list[ObjectInfo]:
         """Return the objects whose names start with `prefix`."""
         return await self.retrier.call(lambda: self._store.list(prefix))
+
+    async def list_folder(self, folder: str) -> Folder:
+        """Return what is directly in `folder`."""
+        return await self.retrier.call(lambda: self._store.list_folder(folder))
 
     async def delete(self, name: str, *, generation: int | None = None) -> None:
         """Delete an object."""
