@@ -13,6 +13,17 @@ from deploy.kind.process import run
 _SERVICES = "10.96.0.0/16"
 # What kwok does to nodes, pods and volumes, as its own release defines it.
 _STAGES = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
+# Kubelets work side by side; with kwok's default of 4 at once, a thousand pods would wait for the simulation of theirs.
+# A document of this kind has no defaults: the other numbers are those.
+_CONFIGURATION = """\
+apiVersion: config.kwok.x-k8s.io/v1alpha1
+kind: KwokConfiguration
+options:
+  podPlayStageParallelism: 16
+  nodePlayStageParallelism: 4
+  nodeLeaseParallelism: 4
+  podsOnNodeSyncParallelism: 1
+"""
 
 
 @dataclass(frozen=True)
@@ -103,7 +114,7 @@ def _kwok(instance: Instance, stages: Path) -> list[str]:
 
 
 def _stages(instance: Instance) -> Path:
-    """kwok's own stages, from the module at its pinned version, in one file."""
+    """kwok's own stages, from the module at its pinned version, and its configuration, in one file."""
     described = json.loads(
         run(["go", "mod", "download", "-json", gotools.KWOK.module], timeout_s=300, cwd=TOOLS / gotools.KWOK.name)
     )
@@ -117,5 +128,5 @@ def _stages(instance: Instance) -> Path:
     if not texts:
         raise Problem(f"{root} holds no stages: this release of kwok keeps them elsewhere")
     target = instance.folder / "stages.yaml"
-    target.write_text("\n---\n".join(texts))
+    target.write_text("\n---\n".join([_CONFIGURATION, *texts]))
     return target

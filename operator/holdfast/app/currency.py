@@ -3,8 +3,8 @@
 A watch may have been cut without notice for a minute and more. What the last leader wrote in that time is then missing
 from the cache of the next one, and a plan from it would undo what has just been done.
 
-One list at the begin of a term tells it of all objects. Only an object that the list and the cache do not agree about
-is read by itself. A list that fails is not made again for each of the objects that wait for it.
+One list at the begin of a term tells it of all objects, and one of all their pods. Only an object that the list and the
+cache do not agree about is read by itself. A list that fails is not made again for each of the objects that wait for it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from holdfast.api import labels
 from holdfast.app.kinds import Registration
-from holdfast.app.watched import Watched
+from holdfast.app.watched import MANAGED, Watched
 from holdfast.cluster.client import ApiClient
 from holdfast.cluster.objects import Identity, Key, reached, version_number
 from holdfast.planning.plan import PODS, Resource
 from holdfast.seams import ApiError, Clock
+
+T = TypeVar("T")
 
 # For so long a list that has failed is not made again.
 FAILED_S = 5.0
@@ -52,12 +55,14 @@ class Currency:
         self._client = client
         self._clock = clock
         self._listed: dict[Resource, _Listed] = {}
+        self._pods: dict[tuple[Resource, Key], list[str]] | None = None
         self._failed: dict[Resource, tuple[float, ApiError]] = {}
         self._listing: defaultdict[Resource, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def forget(self) -> None:
         """Have everything asked anew: a term has ended."""
         self._listed.clear()
+        self._pods = None
         self._failed.clear()
 
     async def shown(self, registration: Registration, key: Key) -> bool:
@@ -73,18 +78,32 @@ class Currency:
 
     async def _list(self, resource: Resource) -> _Listed:
         async with self._listing[resource]:
-            if (listed := self._listed.get(resource)) is not None:
-                return listed
-            self._raise_if_failed(resource)
-            try:
-                version, found = await self._client.identities(resource)
-            except ApiError as error:
-                self._failed[resource] = (self._clock.monotonic(), error)
-                fields = {"resource": resource.plural, "problem": str(error)}
-                logger.warning("pass.list_failed", extra={"fields": fields})
-                raise ListFailed(error, FAILED_S) from error
-            listed = self._listed[resource] = _Listed(version, {item.key: item for item in found})
+            if (listed := self._listed.get(resource)) is None:
+                self._raise_if_failed(resource)
+                version, found = await self._told(resource, self._client.identities(resource))
+                listed = self._listed[resource] = _Listed(version, {item.key: item for item in found})
             return listed
+
+    async def _list_pods(self) -> dict[tuple[Resource, Key], list[str]]:
+        async with self._listing[PODS]:
+            if self._pods is None:
+                self._raise_if_failed(PODS)
+                found: dict[tuple[Resource, Key], list[str]] = {}
+                for header in await self._told(PODS, self._client.list_headers(PODS, "", MANAGED)):
+                    for registration, key in self._watched.owners_of(header):
+                        found.setdefault((registration.resource, key), []).append(header.metadata.uid)
+                self._pods = found
+            return self._pods
+
+    async def _told(self, resource: Resource, listing: Awaitable[T]) -> T:
+        """Return what a list brings; where it fails, nobody makes it again for a while. Raises `ListFailed`."""
+        try:
+            return await listing
+        except ApiError as error:
+            self._failed[resource] = (self._clock.monotonic(), error)
+            fields = {"resource": resource.plural, "problem": str(error)}
+            logger.warning("pass.list_failed", extra={"fields": fields})
+            raise ListFailed(error, FAILED_S) from error
 
     def _raise_if_failed(self, resource: Resource) -> None:
         """Raise `ListFailed` while the last list of a kind has failed not long ago."""
@@ -103,16 +122,29 @@ class Currency:
         metadata = document["metadata"]
         return seen.uid == str(metadata["uid"]) and reached(seen.version, str(metadata["resourceVersion"]))
 
+    def known_to_show_pods(self, registration: Registration, key: Key) -> bool:
+        """Say whether the list of this term is there already, and the cache holds every pod of the object's in it."""
+        if self._pods is None:
+            return False
+        return all(self._holds(uid) for uid in self._pods.get((registration.resource, key), ()))
+
     async def shows_pods(self, registration: Registration, key: Key) -> bool:
         """Say whether the cache holds every pod that is labelled as the object's. Raises `ApiError`.
 
-        Asked before pods are created: those of an older attempt must be gone, and not merely unseen.
+        Asked before pods are created: those of an older attempt must be gone, and not merely unseen. What others
+        created before this term is in its list; what this replica has created since, it expects to see.
         """
-        wanted = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE},{registration.name_label}={key[1]}"
-        for header in await self._client.list_headers(PODS, key[0], wanted):
-            if self._watched.pod_by_uid(header.identity.uid) is None:
-                return False
-        return True
+        await self._list_pods()
+        return self.known_to_show_pods(registration, key) or await self.shows_pods_now(registration, key)
+
+    async def shows_pods_now(self, registration: Registration, key: Key) -> bool:
+        """Say whether the cache holds every pod that is labelled as the object's at this moment. Raises `ApiError`."""
+        wanted = f"{MANAGED},{registration.name_label}={key[1]}"
+        headers = await self._client.list_headers(PODS, key[0], wanted)
+        return all(self._holds(header.identity.uid) for header in headers)
+
+    def _holds(self, uid: str) -> bool:
+        return self._watched.pod_by_uid(uid) is not None
 
 
 def _shows(seen: Identity, listed: Identity | None, at: str) -> bool:

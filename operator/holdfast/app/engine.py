@@ -178,6 +178,8 @@ class Engine:
         for listener in self._pass_listeners:
             listener(seconds, result)
         self._reschedule(work, outcome)
+        for other in self.reconciler.released():
+            self.queue.add(other)
         planning_s = outcome.planning_s if outcome is not None else 0.0
         return min(REST_MAX_S, REST_FACTOR * planning_s) if planning_s > DEAR_S else 0.0
 

@@ -17,6 +17,7 @@ from holdfast.app.kinds import Registration
 from holdfast.app.missing_nodes import LOOK_AGAIN_S, MissingNodes
 from holdfast.app.passes import PassNote, note
 from holdfast.app.put_off import PutOff, Teller, lasting
+from holdfast.app.rush import Rush
 from holdfast.app.watched import Watched
 from holdfast.cluster.apply import Applier, ApplyResult
 from holdfast.cluster.events import Owner
@@ -36,7 +37,8 @@ class Memory:
     """What one object's passes leave for the next one.
 
     `current` says that the cache was found to be up to date since this replica leads, `pods_current` that of the pods.
-    `doubted`: the object itself has to be read for that, as it is now. `put_off`: nothing is planned before that.
+    `doubted`: the object itself has to be read for that, as it is now, and `pods_doubted`: so have its pods.
+    `put_off`: nothing is planned before that.
     `created` are the pods that were made for the attempt that the last passes knew: one that is to be made again has
     vanished, which is what another leader does to the pods of an attempt that is over.
     `unseen` are those that were made, or may have been, and that the cache has not shown since: they may still be there
@@ -52,6 +54,7 @@ class Memory:
     current: bool = False
     doubted: bool = False
     pods_current: bool = False
+    pods_doubted: bool = False
     put_off: PutOff | None = None
     created: frozenset[str] = field(default_factory=frozenset)
     unseen: frozenset[str] = field(default_factory=frozenset)
@@ -59,7 +62,9 @@ class Memory:
 
     def doubt(self) -> None:
         """Have the API server asked anew whether the caches show the object and its pods as they are."""
-        self.created, self.current, self.doubted, self.pods_current = frozenset(), False, True, False
+        self.created = frozenset()
+        self.current, self.pods_current = False, False
+        self.doubted, self.pods_doubted = True, True
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,7 @@ class Reconciler:
         self._settings = settings
         self._accepted = AcceptedForms(clock)
         self._teller = Teller(clock)
+        self._rush: Rush[tuple[Registration, Key]] = Rush(clock)
         self.leading_since: datetime | None = None
         self._memories: dict[tuple[Registration, Key], Memory] = {}
 
@@ -142,6 +148,11 @@ class Reconciler:
         self._watched.plan_pools(key, _pools_of(plan))
         self._command(plan, memory)
         planning_s = self._clock.monotonic() - began
+        if made:
+            self._rush.started()
+        if (put_off_s := self._rush.put_off_s(slot, plan)) > 0:
+            alarm_s = put_off_s if plan.requeue_after_s is None else min(put_off_s, plan.requeue_after_s)
+            return Outcome(alarm_s, planning_s=planning_s)
         # Also where the pass is cut off: nobody knows then how far it has come.
         memory.unseen |= made
         result = await self._applier.apply(plan, owner)
@@ -161,6 +172,10 @@ class Reconciler:
         """Return the objects whose last plan waits for something."""
         return [slot for slot, memory in self._memories.items() if memory.waiting is not None]
 
+    def released(self) -> list[tuple[Registration, Key]]:
+        """Return, once, the objects whose status waited for a rush of others that is over."""
+        return self._rush.released()
+
     def memories(self) -> Mapping[tuple[Registration, Key], Memory]:
         """Return what is remembered, for `/debug/state`."""
         return self._memories
@@ -173,6 +188,7 @@ class Reconciler:
         self._watched.pools.forget_plans()
         self._currency.forget()
         self._accepted.clear()
+        self._rush.forget()
 
     def put_offs(self) -> list[tuple[Key, PutOff]]:
         """Return the objects that have been put off for long enough to be told."""
@@ -197,19 +213,23 @@ class Reconciler:
     async def _may_create(self, slot: tuple[Registration, Key], made: frozenset[str], memory: Memory) -> Outcome | None:
         """Make sure that pods which are to be made cannot meet others that the cache does not show.
 
-        It is asked once in a term, and again where pods of an earlier attempt were made and never seen.
+        One list tells it for all objects of a term; it is asked again where pods of an earlier attempt were made and
+        never seen.
         """
         if made & memory.created:
             # Somebody has taken away what this replica made: its view of the object may be an old one.
             memory.doubt()
             return Outcome(again=True)
-        if memory.pods_current and memory.unseen <= made:
+        memory.pods_doubted = memory.pods_doubted or not memory.unseen <= made
+        if not memory.pods_doubted and (memory.pods_current or self._currency.known_to_show_pods(*slot)):
+            memory.pods_current = True
             return None
-        put_off = await self._asked(slot, memory, self._currency.shows_pods(*slot))
+        ask = self._currency.shows_pods_now if memory.pods_doubted else self._currency.shows_pods
+        put_off = await self._asked(slot, memory, ask(*slot))
         memory.pods_current = put_off is None
         if put_off is not None:
             return put_off
-        memory.unseen = frozenset()
+        memory.pods_doubted, memory.unseen = False, frozenset()
         # Others may have taken a node pool meanwhile: the plan is made anew.
         return Outcome(again=True)
 

@@ -18,7 +18,7 @@ from holdfast.app.pools import PoolOccupancy
 from holdfast.app.strangers import Strangers
 from holdfast.cluster.cache import Cache
 from holdfast.cluster.expectations import Expectations
-from holdfast.cluster.objects import Identity, Key, Kind
+from holdfast.cluster.objects import Header, Identity, Key, Kind
 from holdfast.cluster.reflector import Reflector, Selection, WatchSettings
 from holdfast.planning.observed import Claim, CustomObject, Metadata, Node, Pod, Service, StorageClass
 from holdfast.planning.plan import CLAIMS, NODES, PODS, SERVICES, STORAGE_CLASSES, Resource
@@ -30,7 +30,8 @@ Child = TypeVar("Child", Service, Claim)
 # The pods of a gang change together, and each of them several times within a second.
 GATHER_S = 0.1
 
-_MANAGED = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
+# Selects what is ours.
+MANAGED = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
 # The pods of others: the resource is the same, what is watched of it is not.
 STRANGERS = "strangers"
 _BY_JOB, _BY_NODE, _BY_UID = "job", "node", "uid"
@@ -78,13 +79,13 @@ class Watched:
         self.nodes: Cache[Node] = self._watch(Kind(NODES, Node, identify))
         self.pods: Cache[Pod] = self._watch(
             Kind(PODS, Pod, identify, LeanPods()),
-            _MANAGED,
+            MANAGED,
             {_BY_JOB: self._owner_names, _BY_NODE: _node_name, _BY_UID: _uid},
         )
         self.services: Cache[Service] = self._watch(
-            Kind(SERVICES, Service, identify), _MANAGED, {_BY_JOB: self._owner_names}
+            Kind(SERVICES, Service, identify), MANAGED, {_BY_JOB: self._owner_names}
         )
-        self.claims: Cache[Claim] = self._watch(Kind(CLAIMS, Claim, identify), _MANAGED, {_BY_JOB: self._owner_names})
+        self.claims: Cache[Claim] = self._watch(Kind(CLAIMS, Claim, identify), MANAGED, {_BY_JOB: self._owner_names})
         self.storage_classes: Cache[StorageClass] = self._watch(Kind(STORAGE_CLASSES, StorageClass, identify))
         self.pools = PoolOccupancy(self.nodes)
         self.strangers = Strangers(transport, clock, random, self.pools, lambda: wake(None, None), settings)
@@ -138,7 +139,7 @@ class Watched:
         found = self.pods.by_index(_BY_UID, uid)
         return found[0] if found else None
 
-    def owners_of(self, item: Pod | Service | Claim) -> Iterator[tuple[Registration, Key]]:
+    def owners_of(self, item: Pod | Service | Claim | Header) -> Iterator[tuple[Registration, Key]]:
         """Yield the objects that a child is labelled as belonging to."""
         for registration in self.registrations.values():
             if name := item.metadata.labels.get(registration.name_label):
