@@ -114,7 +114,7 @@ async def test_a_job_with_thousands_of_pods_starts_however_long_each_page_of_the
         house.server.put("pods", pod(f"p-{count}", owner=uid, labels=labelled))
     await starting(house)
     house.server.faults.latency = lambda method, path: (
-        20.0 if path == PODS.collection("ns") and method == "GET" else 0.0
+        20.0 if path == PODS.collection(None) and method == "GET" else 0.0
     )
     await run_until(house.clock, lambda: len(house.server.all("pods")) == 2 * LIST_PAGE + 2, limit_s=60)
     assert house.clock.elapsed >= 40
@@ -125,7 +125,7 @@ async def test_a_job_whose_pods_cannot_be_listed_is_told_of(house: House, caplog
     house.job()
     replica = await starting(house)
     busy = ApiError(503, "Busy", "busy", retry_after_s=60)
-    house.server.faults.refuse(lambda method, path: (method, path) == ("GET", PODS.collection("ns")), busy, times=9999)
+    house.server.faults.refuse(lambda method, path: (method, path) == ("GET", PODS.collection(None)), busy, times=9999)
     await house.clock.advance(2 * TOLD_AFTER_S + 2)
     assert unconfirmed(replica) == 1
     assert "pass.held_up" in events(caplog)

@@ -3,8 +3,8 @@
 A watch may have been cut without notice for a minute and more. What the last leader wrote in that time is then missing
 from the cache of the next one, and a plan from it would undo what has just been done.
 
-One list at the begin of a term tells it of all objects, and one of all their pods. Only an object that the list and the
-cache do not agree about is read by itself. A list that fails is not made again for each of the objects that wait for it.
+One list at the begin of a term tells it of all objects, and one of all their pods. Only an object that the list and
+the cache do not agree about is read by itself. A list that fails is not made again for each of the objects that wait.
 """
 
 from __future__ import annotations

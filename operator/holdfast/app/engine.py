@@ -121,6 +121,9 @@ class Engine:
                 self._something_came_free = False
                 for work in self.reconciler.waiting():
                     self.queue.add(work)
+            if self._worker_tasks and not self._stopping:
+                for work in self.reconciler.released():
+                    self.queue.add(work)
             self.reconciler.tell_put_offs()
             await wait_for_event(self._leading_changed, BEAT_S, self._clock, self._spawner)
 
@@ -178,8 +181,6 @@ class Engine:
         for listener in self._pass_listeners:
             listener(seconds, result)
         self._reschedule(work, outcome)
-        for other in self.reconciler.released():
-            self.queue.add(other)
         planning_s = outcome.planning_s if outcome is not None else 0.0
         return min(REST_MAX_S, REST_FACTOR * planning_s) if planning_s > DEAR_S else 0.0
 
