@@ -95,7 +95,7 @@ async def test_the_order_of_a_whole_plan(bench: Bench) -> None:
     result = await bench.apply(plan)
     assert result.complete
     assert [method for method, _ in bench.server.requests] == [
-        "PATCH", "POST", "DELETE", "PATCH", "POST", "PATCH", "POST"
+        "PUT", "POST", "DELETE", "PATCH", "POST", "PUT", "POST"
     ]  # fmt: skip
     assert bench.held() == {"attempt": 2, "phase": "Starting"}
     assert [item["metadata"]["name"] for item in bench.server.all("pods")] == ["new"]

@@ -143,27 +143,49 @@ async def test_grace_is_the_servers_own_or_ours(
     assert server.all("pods") == []
 
 
-async def test_a_status_patch_whose_answer_was_lost_is_recognised(
+async def test_a_status_whose_answer_was_lost_is_recognised(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient
+) -> None:
+    version = server.put("trainingjobs", job())["metadata"]["resourceVersion"]
+    server.faults.lose_answer(matching("PUT"))
+    written = await finish(clock, client.replace_status(TRAINING_JOBS, "ns", "j", version, {"attempt": 1}))
+    assert written.metadata.resource_version == server.all("trainingjobs")[0]["metadata"]["resourceVersion"]
+
+
+async def test_a_status_is_replaced_whole_and_nothing_else_is(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient
+) -> None:
+    before = server.put("trainingjobs", {**job(), "status": {"attempt": 1, "message": "old"}})
+    version = before["metadata"]["resourceVersion"]
+    await finish(clock, client.replace_status(TRAINING_JOBS, "ns", "j", version, {"attempt": 2}))
+    after = server.all("trainingjobs")[0]
+    assert {key: value for key, value in after["status"].items() if value} == {"attempt": 2}
+    assert after["spec"] == before["spec"]
+    assert after["metadata"] == {**before["metadata"], "resourceVersion": after["metadata"]["resourceVersion"]}
+
+
+@pytest.mark.parametrize("meanwhile", [{"attempt": 7}, {"attempt": 1, "message": "another"}])
+async def test_a_conflict_after_a_lost_answer_is_one_where_somebody_else_was_faster(
+    server: MemoryApiServer, clock: VirtualClock, client: ApiClient, meanwhile: dict[str, object]
+) -> None:
+    version = server.put("trainingjobs", job())["metadata"]["resourceVersion"]
+    server.faults.refuse(matching("PUT"), ApiError(0, "Unreachable", ""))
+    server.merge("trainingjobs", "ns", "j", {"status": meanwhile}, status=True)
+    with pytest.raises(ApiError) as caught:
+        await finish(clock, client.replace_status(TRAINING_JOBS, "ns", "j", version, {"attempt": 1}))
+    assert caught.value.status == 409
+    held = server.all("trainingjobs")[0]["status"]
+    assert {key: value for key, value in held.items() if value} == meanwhile
+
+
+async def test_a_patch_whose_answer_was_lost_is_recognised(
     server: MemoryApiServer, clock: VirtualClock, client: ApiClient
 ) -> None:
     version = server.put("trainingjobs", job())["metadata"]["resourceVersion"]
     server.faults.lose_answer(matching("PATCH"))
-    body = {"metadata": {"resourceVersion": version}, "status": {"attempt": 1, "old": None}}
-    written = await finish(clock, client.patch(TRAINING_JOBS, "ns", "j", body, subresource="status"))
+    body = {"metadata": {"resourceVersion": version, "finalizers": ["a.dev/b"]}}
+    written = await finish(clock, client.patch(TRAINING_JOBS, "ns", "j", body))
     assert written.metadata.resource_version == server.all("trainingjobs")[0]["metadata"]["resourceVersion"]
-
-
-async def test_a_conflict_after_a_lost_answer_is_one_where_somebody_else_was_faster(
-    server: MemoryApiServer, clock: VirtualClock, client: ApiClient
-) -> None:
-    version = server.put("trainingjobs", job())["metadata"]["resourceVersion"]
-    server.faults.refuse(matching("PATCH"), ApiError(0, "Unreachable", ""))
-    server.merge("trainingjobs", "ns", "j", {"status": {"attempt": 7}}, status=True)
-    body = {"metadata": {"resourceVersion": version}, "status": {"attempt": 1}}
-    with pytest.raises(ApiError) as caught:
-        await finish(clock, client.patch(TRAINING_JOBS, "ns", "j", body, subresource="status"))
-    assert caught.value.status == 409
-    assert server.all("trainingjobs")[0]["status"]["attempt"] == 7
 
 
 async def test_a_dry_run_keeps_nothing(server: MemoryApiServer, clock: VirtualClock, client: ApiClient) -> None:

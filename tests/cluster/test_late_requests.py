@@ -44,7 +44,7 @@ async def test_a_create_that_arrives_after_the_deadline_is_expected_all_the_same
 
 
 async def test_a_status_write_that_arrives_late_undoes_nothing(bench: Bench) -> None:
-    bench.server.faults.hold_request(matching("PATCH", "/status"), 5.0, times=9)
+    bench.server.faults.hold_request(matching("PUT", "/status"), 5.0, times=9)
     result = await bench.apply(Plan(status=bench.status({"phase": "Old"})))
     assert result.failures
     bench.server.merge("trainingjobs", "ns", "j", {"status": {"phase": "New"}}, status=True)
@@ -73,7 +73,7 @@ async def test_requests_that_are_sent_twice_on_their_way(bench: Bench) -> None:
 
 
 async def test_a_status_write_that_is_sent_twice_is_a_conflict_and_lands_once(bench: Bench) -> None:
-    bench.server.faults.repeat(matching("PATCH", "/status"))
+    bench.server.faults.repeat(matching("PUT", "/status"))
     result = await bench.apply(Plan(status=bench.status({"phase": "Running"})))
     assert bench.held() == {"phase": "Running"}
     assert result.conflict, "the answer is that of the second: the next pass sees what the first one wrote"
@@ -102,10 +102,10 @@ async def test_two_pods_stay_two_pods(house: House, trouble: str) -> None:
         faults.hold_request(matching("POST", "/pods"), 6.0, times=3)
     if trouble in ("reordered", "all of it"):
         faults.hold_answer(matching("POST", "/pods"), 1.5, times=3)
-        faults.hold_answer(matching("PATCH", "/status"), 1.0, times=2)
+        faults.hold_answer(matching("PUT", "/status"), 1.0, times=2)
     if trouble in ("twice", "all of it"):
         faults.repeat(matching("POST", "/pods"), times=3)
-        faults.repeat(matching("PATCH", "/status"), times=2)
+        faults.repeat(matching("PUT", "/status"), times=2)
         faults.watch("doubled", times=4)
     house.job()
     await house.start()

@@ -18,7 +18,7 @@ import msgspec
 from holdfast.cluster.client import ApiClient, LeadershipLost, NameTaken, may_pass
 from holdfast.cluster.events import EventRecorder, Owner
 from holdfast.cluster.expectations import Expectations
-from holdfast.cluster.merge import merge_between, without_nulls
+from holdfast.cluster.merge import without_nulls
 from holdfast.cluster.parallel import batches, each
 from holdfast.planning.observed import Claim, DryRunResult, ReadClaim, Refusal
 from holdfast.planning.plan import Absent, Action, Create, Delete, DryRun, Patch, Plan, Read, Resource, StatusWrite
@@ -131,12 +131,12 @@ class Applier:
         if write.wanted is held.held:
             return held
         wanted = without_nulls(write.wanted)
-        changes = merge_between(held.held, wanted)
-        if not changes:
+        if without_nulls(held.held) == wanted:
             return _Status(held.version, wanted)
-        body = {"metadata": {"resourceVersion": held.version}, "status": changes}
         try:
-            header = await self._client.patch(write.resource, write.namespace, write.name, body, subresource="status")
+            header = await self._client.replace_status(
+                write.resource, write.namespace, write.name, held.version, wanted
+            )
         except ApiError as error:
             if error.status == 409:
                 result.conflict = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import orjson
@@ -170,23 +170,36 @@ class ApiClient:
             raise
         return True
 
-    async def patch(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        body: Mapping[str, Any],
-        *,
-        subresource: Literal["", "status"] = "",
-    ) -> Header:
+    async def patch(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> Header:
         """Apply a JSON merge patch.
 
         With `metadata.resourceVersion` in `body` a change by somebody else raises `ApiError` 409. After an answer
         was lost, a 409 may be the echo of the patch's own success: then the object shows the patch already.
         """
         item = resource.item(namespace or None, name)
-        path = f"{item}/{subresource}" if subresource else item
-        call = _Call("PATCH", path, self._manager, orjson.dumps(body), MERGE_PATCH)
+        call = _Call("PATCH", item, self._manager, orjson.dumps(body), MERGE_PATCH)
+        return await self._change(call, item, lambda found: _shows(found, body))
+
+    async def replace_status(
+        self, resource: Resource, namespace: str, name: str, version: str, status: Mapping[str, Any]
+    ) -> Header:
+        """Make `status` the object's whole status, if the object still has this version.
+
+        Nothing but the status is looked at by the API server, so nothing else is sent; this costs it about a sixth
+        less than a patch, for which it writes out and reads back the whole object. Raises as `patch` does.
+        """
+        item = resource.item(namespace or None, name)
+        body = {
+            "apiVersion": f"{resource.group}/{resource.version}" if resource.group else resource.version,
+            "kind": resource.kind,
+            "metadata": {"name": name, "namespace": namespace, "resourceVersion": version},
+            "status": status,
+        }
+        call = _Call("PUT", f"{item}/status", self._manager, orjson.dumps(body))
+        return await self._change(call, item, lambda found: _is_status(found.get("status") or {}, status))
+
+    async def _change(self, call: _Call, item: str, shows: Callable[[Document], bool]) -> Header:
+        """Send a change; where its answer was lost, a conflict with an object that shows it already is its success."""
         deadline = self._deadline()
         attempts: list[ApiError] = []
         try:
@@ -195,7 +208,7 @@ class ApiClient:
             if error.status != 409 or not attempts:
                 raise
             found = await self._read(item, self._left_s(deadline))
-            if found is None or not _shows(orjson.loads(found), body):
+            if found is None or not shows(orjson.loads(found)):
                 raise
             return header_of(found)
 
@@ -305,6 +318,11 @@ def _judged(wanted: Manifest, found: Header, error: ApiError) -> Header:
     if other:
         raise NameTaken(f"{error.message or metadata['name']}: its labels {', '.join(other)} differ", found) from error
     return found
+
+
+def _is_status(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Return whether `found` is what the server makes of `wanted`: it adds empty lists and objects by default."""
+    return apply_merge(found, wanted) == found and not any(found[key] for key in found.keys() - wanted.keys())
 
 
 def _shows(document: Document, patch: Mapping[str, Any]) -> bool:

@@ -210,6 +210,27 @@ async def test_a_put_replaces_and_says_what_it_replaces(api: Api) -> None:
     ).status == 409
 
 
+async def test_a_status_is_replaced_without_the_rest_of_its_object(api: Api) -> None:
+    marked = job("j")
+    marked["metadata"] |= {"labels": {"a": "b"}, "annotations": {"c": "d"}, "finalizers": ["holdfast.dev/test"]}
+    made = await api.create(marked)
+
+    async def put(before: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
+        place = {key: before["metadata"][key] for key in ("name", "namespace", "resourceVersion")}
+        about = {"apiVersion": made["apiVersion"], "kind": made["kind"], "metadata": place}
+        return await api.put(TRAINING_JOBS, {**about, "status": status}, "status")
+
+    first = await put(made, {"attempt": 1, "message": "x"})
+    second = await put(first, {"attempt": 2})
+    assert {key: value for key, value in second["status"].items() if value} == {"attempt": 2}
+    assert second["spec"] == made["spec"]
+    kept = ("labels", "annotations", "finalizers", "generation", "uid")
+    assert {key: second["metadata"].get(key) for key in kept} == {key: made["metadata"].get(key) for key in kept}
+    error = await refusal(put(first, {"attempt": 3}))
+    assert (error.status, error.reason) == (409, "Conflict")
+    await api.patch(TRAINING_JOBS, "j", {"metadata": {"finalizers": None}})
+
+
 async def test_a_lease_is_put_with_its_version_alone(api: Api) -> None:
     lease = {"kind": "Lease", "metadata": {"name": "l"}, "spec": {"holderIdentity": "a"}}
     first = await api.create(lease)

@@ -28,7 +28,7 @@ EVENTS = 7
 WRITES: tuple[Match, ...] = (
     matching("POST", "/pods"),
     matching("POST", "/services"),
-    matching("PATCH", "/status"),
+    matching("PUT", "/status"),
     matching("PATCH", "/services"),
     matching("DELETE", "/pods"),
     matching("PUT", "/leases"),
