@@ -96,17 +96,6 @@ class Committer:
         if newer is not None:
             raise Fenced(newer)
 
-    def report(self, commit: Commit) -> CommitReport:
-        """Return the commit as it is reported."""
-        return CommitReport(
-            run=commit.run,
-            step=commit.step,
-            committed_at=commit.committed_at,
-            bytes=commit.bytes,
-            parts=len(commit.parts),
-            object=f"{self.config.destination.rstrip('/')}/{layout.commit(commit.run, commit.step)}",
-        )
-
     async def _parts(self, step: int) -> tuple[CommitPart, ...] | None:
         """Return the entries for all parts, sorted by slot, or None while some are missing."""
         listed = [info for info in await self.store.list(layout.parts_folder(self.run, step)) if _slot(info)]
@@ -153,6 +142,18 @@ class Committer:
         return CommitPart(
             slot=part.slot, object=info.name, generation=info.generation, crc32c=checksum, bytes=part.bytes
         )
+
+
+def reported(config: SidecarConfig, commit: Commit) -> CommitReport:
+    """Return a commit as it is reported."""
+    return CommitReport(
+        run=commit.run,
+        step=commit.step,
+        committed_at=commit.committed_at,
+        bytes=commit.bytes,
+        parts=len(commit.parts),
+        object=f"{config.destination.rstrip('/')}/{layout.commit(commit.run, commit.step)}",
+    )
 
 
 def _slot(info: ObjectInfo) -> str:

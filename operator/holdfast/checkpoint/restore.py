@@ -16,7 +16,8 @@ import msgspec
 
 from holdfast.api.wire import Commit as CommitReport
 from holdfast.api.wire import Damage, Outcome, OutcomeKind, SidecarConfig, StoreState
-from holdfast.checkpoint import layout, rounds, runs
+from holdfast.checkpoint import rounds, runs
+from holdfast.checkpoint.commit import reported
 from holdfast.checkpoint.detect import scan_complete
 from holdfast.checkpoint.errors import Damaged, Refusal
 from holdfast.checkpoint.gang import FIRST_SLOT, takes_part
@@ -187,15 +188,7 @@ class RestoreStep:
             # On a shared volume the first slot restores; the others only learn which step it was.
             restored = CommitReport(run=plan.commit.run, step=plan.commit.step, committed_at="")
             return msgspec.structs.replace(state, restored=restored)
-        commit = prepared.commit
-        restored = CommitReport(
-            run=commit.run,
-            step=commit.step,
-            committed_at=commit.committed_at,
-            bytes=commit.bytes,
-            parts=len(commit.parts),
-            object=f"{self._config.destination.rstrip('/')}/{layout.commit(commit.run, commit.step)}",
-        )
+        restored = reported(self._config, prepared.commit)
         return msgspec.structs.replace(state, restored=restored, directory=prepared.part.directory)
 
     async def _settle(self, state: RunState, prepared: Prepared | None) -> Outcome:

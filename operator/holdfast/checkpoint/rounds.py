@@ -17,6 +17,7 @@ from holdfast.checkpoint.chain import Chain
 from holdfast.checkpoint.manifests import OK, CommitRef, Inventory, Plan, PlanKind, Verdict, decode, encode
 from holdfast.checkpoint.store.create import create_once
 from holdfast.checkpoint.survey import Survey, is_ok
+from holdfast.checkpoint.verify import find
 from holdfast.seams import ObjectStore
 
 # How many committed steps a refusal names.
@@ -125,11 +126,7 @@ async def enrolled(store: ObjectStore, run: int) -> list[str]:
 
 async def find_plan(store: ObjectStore, run: int, round_: int) -> Plan | None:
     """Return the plan of a round, or None while there is none."""
-    name = layout.plan(run, round_)
-    if not await store.list(name):
-        return None
-    data, _ = await store.get(name)
-    return decode(name, data, Plan)
+    return await find(store, layout.plan(run, round_), Plan)
 
 
 async def propose(store: ObjectStore, config: SidecarConfig, run: int, round_: int, previous: Plan | None) -> Plan:
@@ -150,11 +147,7 @@ async def speak(store: ObjectStore, run: int, round_: int, slot: str, verdict: V
 
 async def own_verdict(store: ObjectStore, run: int, round_: int, slot: str) -> Verdict | None:
     """Return the verdict that this slot gave before it was started again, or None."""
-    name = layout.verdict(run, round_, slot)
-    if not await store.list(name):
-        return None
-    data, _ = await store.get(name)
-    return decode(name, data, Verdict)
+    return await find(store, layout.verdict(run, round_, slot), Verdict)
 
 
 async def tally(store: ObjectStore, run: int, round_: int) -> Tally:

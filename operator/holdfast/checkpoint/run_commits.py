@@ -9,12 +9,12 @@ from typing import Final
 from holdfast.api.wire import Commit as CommitReport
 from holdfast.api.wire import Damage, SidecarConfig
 from holdfast.checkpoint import layout
-from holdfast.checkpoint.commit import Committed, Committer
-from holdfast.checkpoint.manifests import ManifestError, Part, decode
+from holdfast.checkpoint.commit import Committed, Committer, reported
+from holdfast.checkpoint.manifests import ManifestError, Part
 from holdfast.checkpoint.retain import kept_commits, retain
 from holdfast.checkpoint.survey import Memory, step_numbers
-from holdfast.checkpoint.verify import check_part
-from holdfast.seams import Clock, ObjectMissing, ObjectStore, Random, Spawner, StoreError
+from holdfast.checkpoint.verify import check_part, find
+from holdfast.seams import Clock, ObjectStore, Random, Spawner, StoreError
 
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30.0
@@ -84,14 +84,7 @@ class RunCommits:
             await self._look_after(Committed(found[0].commit, own=True), newest)
 
     async def _own_part(self, step: int) -> Part | None:
-        name = layout.part(self._run, step, self._config.slot)
-        if not await self._store.list(name):
-            return None
-        try:
-            data, _ = await self._store.get(name)
-        except ObjectMissing:
-            return None
-        return decode(name, data, Part)
+        return await find(self._store, layout.part(self._run, step, self._config.slot), Part)
 
     def add(self, part: Part) -> None:
         """Take note of a part that this slot has written."""
@@ -147,7 +140,7 @@ class RunCommits:
     def _record(self, found: Committed) -> None:
         commit = found.commit
         self.committed = max(self.committed or 0, commit.step)
-        known = {report.step: report for report in self.reports} | {commit.step: self._committer.report(commit)}
+        known = {report.step: report for report in self.reports} | {commit.step: reported(self._config, commit)}
         self.reports = tuple(known[step] for step in sorted(known)[-_REPORTED:])
         # An older step adds nothing any more.
         self._open = {step: entry for step, entry in self._open.items() if step > commit.step}

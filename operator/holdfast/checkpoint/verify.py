@@ -56,6 +56,17 @@ async def read_part(store: ObjectStore, commit: Commit, entry: CommitPart) -> Pa
     return part
 
 
+async def find(store: ObjectStore, name: str, kind: type[M]) -> M | None:
+    """Return a document that may not be there yet, or None. Asked by a list: a get of what is not there takes two."""
+    if not await store.list(name):
+        return None
+    try:
+        data, _ = await store.get(name)
+    except ObjectMissing:
+        return None
+    return decode(name, data, kind)
+
+
 async def check_part(store: ObjectStore, part: Part) -> tuple[Damage, ...]:
     """Compare a part with what the bucket lists: generation, size and crc32c of every file. Nothing is read."""
     folder = layout.data_folder(part.run, part.step, part.slot)

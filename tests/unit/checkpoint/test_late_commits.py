@@ -91,9 +91,11 @@ async def overtaken(root: Path, dies_at: int | None = None, *, after_effect: boo
     return gang, stalled.calls
 
 
-async def stalled_ahead(root: Path, dies_at: int | None = None, **fields: Any) -> tuple[Gang, Stalled]:
+async def stalled_ahead(
+    root: Path, dies_at: int | None = None, keep_last: int = 2, **fields: Any
+) -> tuple[Gang, Stalled]:
     gang = Gang(root, parts=2)
-    gang.begin(1, keep_last=2)
+    gang.begin(1, keep_last=keep_last)
     await gang.restore()
     for step in (100, 200, 300):
         gang.save(step, "0-1")
@@ -171,6 +173,20 @@ async def test_a_commit_that_lands_while_its_step_is_being_deleted_is_not_one(tm
     await gang.settle()
     assert kept(gang) == [(1, 200), (1, 300)]
     assert [commit.step for commit in gang.keepers["0-1"].state.commits] == [300]
+
+
+async def test_while_fewer_are_committed_than_are_kept_a_late_commit_is_one(tmp_path: Path) -> None:
+    gang, stalled = await stalled_ahead(tmp_path, keep_last=3)
+    gang.bucket.remove(LATE)
+    for step in (200, 300):
+        gang.save(step, "0-0")
+        await gang.run(gang.keepers["0-0"].tick())
+    assert kept(gang) == [(1, 200), (1, 300)]
+    await gang.run(stalled.go_on())
+    await gang.settle()
+    assert kept(gang) == [(1, 100), (1, 200), (1, 300)]
+    gang.begin(2, keep_last=3, restore=order("Step", 100))
+    assert {end.step for end in (await gang.restore()).values()} == {100}
 
 
 @pytest.mark.parametrize("call", [1, 2, 3, 4])
