@@ -120,7 +120,8 @@ API_SECONDS: Final = Series(
 WATCH_SILENCE: Final = Series(
     "holdfast_watch_silence_seconds",
     "gauge",
-    "Time since anything was heard of the list or watch of a resource; bookmarks come about once a minute.",
+    "Time since anything was heard of a list or watch, that of `strangers` (pods of others) too; bookmarks come about "
+    "once a minute.",
     ("resource",),
 )
 WATCHED_OBJECTS: Final = Series(
