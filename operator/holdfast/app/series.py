@@ -16,6 +16,7 @@ from holdfast.api.reasons import Reason, Sort
 from holdfast.api.status import Phase
 from holdfast.cluster.lease import LEASES
 from holdfast.planning.plan import CLAIMS, EVENTS, NODES, PODS, SERVICES, STORAGE_CLASSES, TRAINING_JOBS
+from holdfast.training.endings import CAUSES
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -54,7 +55,7 @@ LABELS: Final[Mapping[str, tuple[str, ...] | None]] = {
             Reason.RETENTION_FAILED,
         )
     ),
-    "cause": (*_words(Sort.CAUSE, Sort.TERMINAL), Reason.SUCCEEDED.value, Reason.SUSPENDED.value),
+    "cause": tuple(cause.value for cause in CAUSES),
     "outcome": (
         "Restored",
         "Superseded",
