@@ -35,7 +35,9 @@ def causes(source: str) -> Iterator[str]:
         if word in _CLOSES:
             yield from (found for argument in call.args if (found := named(argument)))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == "cause" for one in node.targets):
+        if isinstance(node, ast.Assign) and any(
+            isinstance(one, ast.Name) and one.id == "cause" for one in node.targets
+        ):
             yield from (found for part in ast.walk(node.value) if (found := named(part)))
         if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict):
             table = getattr(node.target, "id", "")
@@ -56,7 +58,9 @@ def test_the_causes_are_those_that_the_planner_gives() -> None:
 
 
 def test_the_planner_is_read_as_it_is_written() -> None:
-    source = "draft.close_attempt(Reason.SUSPENDED)\ncause = known.get(x, Reason.UNKNOWN)\nEnding(Reason.STALLED, 'x')\n"
+    source = (
+        "draft.close_attempt(Reason.SUSPENDED)\ncause = known.get(x, Reason.UNKNOWN)\nEnding(Reason.STALLED, 'x')\n"
+    )
     assert sorted(causes(source)) == ["Stalled", "Suspended", "Unknown"]
 
 
