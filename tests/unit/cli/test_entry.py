@@ -47,6 +47,16 @@ def test_with_it_it_runs(entry: str) -> None:
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, __version__, "")
 
 
+def test_without_a_kubeconfig_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/nonexistent")
+    done = run("status", bare=False, entry="script")
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("holdfast: No usable kubeconfig: ")
+    assert line.endswith(". Set KUBECONFIG or choose another --context.")
+    assert ".." not in line
+
+
 def test_it_looks_for_all_that_the_extra_brings() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     brought = {line.partition(">")[0] for line in project["optional-dependencies"]["cli"]}
