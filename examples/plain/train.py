@@ -30,14 +30,30 @@ def restored_step() -> int:
     return int(Path(path).read_text().strip() or 0) if path else 0
 
 
+def sync(path: Path) -> None:
+    """Make a file's content durable, or the names in a directory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write(target: Path, text: str) -> None:
+    """Write a file that is there whole or not at all, whenever the machine stops."""
+    temporary = target.with_name(f"{target.name}.tmp")
+    temporary.write_text(text)
+    sync(temporary)
+    temporary.replace(target)
+    sync(target.parent)
+
+
 def save(step: int, weights: list[float]) -> None:
     target = DIRECTORY / str(step)
     target.mkdir(parents=True)
-    with (target / "weights.json").open("w") as file:
-        json.dump(weights, file)
-        file.flush()
-        os.fsync(file.fileno())
-    (target / ".holdfast-complete").touch()
+    sync(DIRECTORY)
+    write(target / "weights.json", json.dumps(weights))
+    write(target / ".holdfast-complete", "")  # last: everything else is durable by now
     for older in sorted((int(p.name) for p in DIRECTORY.iterdir() if p.name.isdigit()), reverse=True)[KEEP:]:
         shutil.rmtree(DIRECTORY / str(older))
 

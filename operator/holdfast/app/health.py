@@ -57,12 +57,10 @@ class HealthServer:
         engine = self._engine
         found = [f"task {name} has ended" for name in engine.dead_tasks()]
         found += [
-            f"the watch of {resource.plural} has been silent for {reflector.silence_s():.0f} s"
-            for resource, reflector in engine.watched.reflectors.items()
+            f"the watch of {word} has been silent for {reflector.silence_s():.0f} s"
+            for word, (reflector, _) in engine.watched.followed().items()
             if reflector.silence_s() > SILENT_S
         ]
-        if (silent := engine.watched.strangers.reflector.silence_s()) > SILENT_S:
-            found.append(f"the watch of pods of others has been silent for {silent:.0f} s")
         if (silent := engine.elector.silence_s()) > SILENT_S:
             found.append(f"the lease could be neither read nor renewed for {silent:.0f} s")
         if (stuck := engine.elector.stuck_s()) > LEASE_STUCK_S:
@@ -78,12 +76,10 @@ class HealthServer:
     def unready(self) -> list[str]:
         """Return why this replica cannot serve yet."""
         found = [
-            f"the cache of {resource.plural} is not filled yet"
-            for resource, cache in self._engine.watched.caches.items()
+            f"the cache of {word} is not filled yet"
+            for word, (_, cache) in self._engine.watched.followed().items()
             if not cache.synced
         ]
-        if not self._engine.watched.strangers.cache.synced:
-            found.append("the cache of pods of others is not filled yet")
         if not self._reports.up:
             found.append("the report endpoint does not listen yet")
         return found

@@ -16,6 +16,7 @@ from holdfast.api.reasons import Reason, Sort
 from holdfast.api.status import Phase
 from holdfast.cluster.lease import LEASES
 from holdfast.planning.plan import CLAIMS, EVENTS, NODES, PODS, SERVICES, STORAGE_CLASSES, TRAINING_JOBS
+from holdfast.training.endings import CAUSES
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -54,7 +55,7 @@ LABELS: Final[Mapping[str, tuple[str, ...] | None]] = {
             Reason.RETENTION_FAILED,
         )
     ),
-    "cause": (*_words(Sort.CAUSE, Sort.TERMINAL), Reason.SUCCEEDED.value, Reason.SUSPENDED.value),
+    "cause": tuple(cause.value for cause in CAUSES),
     "outcome": (
         "Restored",
         "Superseded",
@@ -120,7 +121,8 @@ API_SECONDS: Final = Series(
 WATCH_SILENCE: Final = Series(
     "holdfast_watch_silence_seconds",
     "gauge",
-    "Time since anything was heard of the list or watch of a resource; bookmarks come about once a minute.",
+    "Time since anything was heard of a list or watch, that of `strangers` (pods of others) too; bookmarks come about "
+    "once a minute.",
     ("resource",),
 )
 WATCHED_OBJECTS: Final = Series(

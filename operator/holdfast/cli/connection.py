@@ -28,7 +28,7 @@ def connect(context: str | None) -> client.CustomObjectsApi:
     try:
         config.load_kube_config(context=context)
     except ConfigException as error:
-        raise CliError(f"No usable kubeconfig: {error}. Set KUBECONFIG or choose another --context.") from error
+        raise CliError(f"No usable kubeconfig: {_said(error)} Set KUBECONFIG or choose another --context.") from error
     return client.CustomObjectsApi()
 
 
@@ -56,9 +56,14 @@ def current_namespace(context: str | None) -> str:
     try:
         contexts, active = config.list_kube_config_contexts()
     except ConfigException as error:
-        raise CliError(f"No usable kubeconfig: {error}. Set KUBECONFIG.") from error
+        raise CliError(f"No usable kubeconfig: {_said(error)} Set KUBECONFIG.") from error
     chosen = next((item for item in contexts if item["name"] == context), active) if context else active
     return str((chosen or {}).get("context", {}).get("namespace") or "default")
+
+
+def _said(error: Exception) -> str:
+    """Return what an exception says as a sentence."""
+    return f"{str(error).strip().rstrip('.')}."
 
 
 def _ask(call: Any) -> Any:

@@ -1,60 +1,24 @@
-"""The entry point of `holdfast`."""
+"""The entry point of `holdfast`. It imports nothing but the standard library before it knows that the rest is there."""
 
 from __future__ import annotations
 
-import json
+import importlib
 import sys
-from typing import Annotated
+from typing import Final
 
-import typer
-from rich.console import Console
-
-from holdfast import __version__
-from holdfast.cli import connection, report
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Work on Kubernetes that must not lose its state.")
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    typer.echo(__version__)
-
-
-@app.command()
-def status(
-    name: Annotated[str | None, typer.Argument(help="A TrainingJob; all of the namespace without it.")] = None,
-    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="The context's own by default.")] = None,
-    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Jobs of all namespaces.")] = False,
-    context: Annotated[str | None, typer.Option(help="A context of the kubeconfig.")] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="table or json")] = "table",
-) -> None:
-    """Show what runs, what it waits for, and the newest commit."""
-    if output not in ("table", "json"):
-        raise typer.BadParameter("write table or json", param_hint="--output")
-    api = connection.connect(context)
-    where = None if all_namespaces else namespace or connection.current_namespace(context)
-    if name is not None:
-        found = connection.job(api, where or connection.current_namespace(context), name)
-        typer.echo(json.dumps(found, indent=2) if output == "json" else "\n".join(report.details(found)))
-        return
-    jobs = connection.jobs(api, where)
-    if output == "json":
-        typer.echo(json.dumps(jobs, indent=2))
-    elif jobs:
-        Console().print(report.table(jobs, with_namespace=all_namespaces))
-    else:
-        typer.echo("No TrainingJobs.")
+_EXTRA: Final = "pip install '.[cli]' (in a clone of Holdfast)"
+# What the extra brings, as in pyproject.toml.
+NEEDED: Final = ("kubernetes", "rich", "typer")
 
 
 def main() -> None:
-    """Run the command; what the user can change ends with one line and exit code 1."""
+    """Run the command. Without its extra it ends with one line and exit code 2."""
     try:
-        app()
-    except connection.CliError as error:
-        typer.echo(f"holdfast: {error}", err=True)
-        sys.exit(1)
+        for name in NEEDED:
+            importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"holdfast: the command needs the module {error.name}, which is not installed: {_EXTRA}\n")
+        sys.exit(2)
+    from holdfast.cli.commands import run
 
-
-if __name__ == "__main__":
-    main()
+    run()

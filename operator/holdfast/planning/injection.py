@@ -21,7 +21,8 @@ Fields = dict[str, Any]
 
 _ROOT_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
 _TOKEN_LIFETIME_S = 3600
-# What restore and sidecar may use at the most.
+# What restore and sidecar ask for, and the memory that they may use at the most.
+REQUESTS: Final[Mapping[str, str]] = {"cpu": "10m", "memory": "64Mi"}
 MEMORY: Final = "512Mi"
 
 
@@ -100,7 +101,7 @@ def inject(pod_spec: Fields, injection: Injection) -> None:
 
 
 def _resources(memory: str) -> Fields:
-    return {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": memory}}
+    return {"requests": dict(REQUESTS), "limits": {"memory": memory}}
 
 
 def _environment(injection: Injection) -> list[Fields]:

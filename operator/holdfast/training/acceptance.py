@@ -51,7 +51,8 @@ def refused(view: View) -> Plan | None:
         return _ask(view, question)
     at = answer.at or view.now
     name = str(question.manifest["metadata"]["name"])
-    wait = refusal(Refusal(PODS, name, answer.code, answer.reason, answer.message, at))
+    refused = Refusal(PODS, name, answer.code, answer.reason, answer.message, at)
+    wait = refusal(refused, volumes.resources_of_ours(view))
     new = wait.reason is Reason.SERVICE_ACCOUNT_MISSING and _age(view) < _NEW
     again = _ASK_SOON if new else ASK_AGAIN
     if view.now - at >= again:

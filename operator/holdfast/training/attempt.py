@@ -13,7 +13,7 @@ from holdfast.api.status import Phase, SlicePool, WorkerCounts
 from holdfast.planning.injection import runs_as_root
 from holdfast.planning.observed import Pod
 from holdfast.planning.plan import PODS, SERVICES, Action, Create, Patch, Plan
-from holdfast.training import claims, nodes, orders, placement, pods, progress, stopping, suspension, waiting
+from holdfast.training import claims, nodes, orders, placement, pods, progress, stopping, suspension, volumes, waiting
 from holdfast.training.draft import Draft
 from holdfast.training.ended import revise_cause
 from holdfast.training.refusals import refusal
@@ -130,7 +130,7 @@ def _not_started(view: View, draft: Draft, wait: Wait) -> Plan:
 
 def _refused(view: View, draft: Draft, actions: tuple[Action, ...]) -> Plan:
     newest = max(view.observed.refusals, key=lambda item: item.at)
-    wait = refusal(newest)
+    wait = refusal(newest, volumes.resources_of_ours(view))
     age = (view.now - newest.at).total_seconds()
     # The shell forgets a refusal when the create succeeds: try again at a steady pace.
     due = actions if age >= _WORTH_TELLING.total_seconds() else ()

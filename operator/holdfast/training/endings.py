@@ -55,6 +55,8 @@ _RANK: Final = {
     Reason.NODE_POOL_TAKEN: 13,
     Reason.PLACED_ANEW: 14,
 }
+# Everything that `status.attempts[].cause` can say: what a pod or the gang shows, and what the job itself asked for.
+CAUSES: Final = (*_RANK, Reason.SUCCEEDED, Reason.SUSPENDED, Reason.DEADLINE_EXCEEDED)
 _FINAL: Final = frozenset(
     {Reason.PREFIX_TAKEN, Reason.NO_RESTORABLE_CHECKPOINT, Reason.RESTORE_REFUSED, Reason.FINAL_EXIT_CODE}
 )

@@ -139,7 +139,7 @@ def moved(view: View) -> Ending | None:
     lasted = view.now - since
     if word == Reason.NODE_POOL_TAKEN.value and lasted >= _CONTESTED:
         wait = contested(view)
-        return Ending(wait.reason, wait.message) if wait is not None else None
+        return Ending(Reason.NODE_POOL_TAKEN, wait.message) if wait is not None else None
     if word == Reason.PLACED_ANEW.value:
         choice = choose(view)
         free = ", ".join(choice.claims)

@@ -19,8 +19,8 @@ _GOES_ON: Final = "The job then goes on by itself."
 _LIMIT_RANGE: Final = re.compile(r"(maximum|minimum) \S+ usage per \w+ is |max limit to request ratio per ")
 
 
-def refusal(refused: Refusal) -> Wait:
-    """Return the wait behind a create that the API server refused."""
+def refusal(refused: Refusal, ours: str = "") -> Wait:
+    """Return the wait behind a create that the API server refused; `ours` tells what our own containers ask for."""
     text, said = refused.message, quoted(refused.message)
     what = "claim" if refused.resource == CLAIMS else "pod"
     if "exceeded quota" in text or "status unknown for quota" in text:
@@ -46,11 +46,16 @@ def refusal(refused: Refusal) -> Wait:
             Reason.SERVICE_ACCOUNT_MISSING,
             f"{said} Create the service account that template.spec.serviceAccountName names. {_GOES_ON}",
         )
+    if _LIMIT_RANGE.search(text) and refused.resource == CLAIMS:
+        return Wait(
+            Reason.LIMIT_RANGE_EXCEEDED,
+            f"A LimitRange of the namespace forbids the size of the claim: {said} Change the LimitRange, or the "
+            f"storage that checkpoint.volume.claimTemplate asks for in a new TrainingJob. {_GOES_ON}",
+        )
     if _LIMIT_RANGE.search(text):
         return Wait(
             Reason.LIMIT_RANGE_EXCEEDED,
             f"A LimitRange of the namespace forbids the resources of the pod: {said} Change the LimitRange, or the "
-            "resources in the template of a new TrainingJob. Holdfast's own two containers ask for 10m of CPU and "
-            "64Mi of memory, with a limit of 512Mi.",
+            f"resources in the template of a new TrainingJob. {ours}".rstrip(),
         )
     return Wait(Reason.CREATE_REFUSED, f"The API server refuses {refused.resource.kind} {refused.name}: {said}")

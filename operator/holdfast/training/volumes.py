@@ -11,7 +11,7 @@ from holdfast.api import quantities
 from holdfast.api.checkpoint import Checkpoint
 from holdfast.api.reasons import Reason
 from holdfast.api.volume import ClaimTemplate
-from holdfast.planning.injection import Storage
+from holdfast.planning.injection import MEMORY, REQUESTS, Storage
 from holdfast.planning.slots import Slot
 from holdfast.training.view import View
 from holdfast.training.wait import Wait
@@ -36,6 +36,19 @@ def storage(view: View, checkpoint: Checkpoint, slot: Slot) -> Storage:
         return Storage(_of_claim(volume.shared_claim.claim_name), f"{job.namespace}.{job.name}")
     limit_of_disk = volume.disk.size_limit if volume.disk is not None else None
     return Storage({"emptyDir": {"sizeLimit": limit_of_disk} if limit_of_disk else {}})
+
+
+def resources_of_ours(view: View) -> str:
+    """Return a sentence about what Holdfast's own containers in a pod ask for; empty where there are none."""
+    checkpoint = view.spec.checkpoint
+    if checkpoint is None:
+        return ""
+    needed = storage(view, checkpoint, view.slots[0]).restore_memory
+    limits = f"a memory limit of {MEMORY}" if needed == MEMORY else f"memory limits of {needed} and {MEMORY}"
+    return (
+        f"Holdfast's own containers, the restore step and the sidecar, ask for {REQUESTS['cpu']} of CPU and "
+        f"{REQUESTS['memory']} of memory each, with {limits}."
+    )
 
 
 def template(view: View) -> ClaimTemplate | None:

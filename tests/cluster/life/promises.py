@@ -9,6 +9,7 @@ from typing import Any
 
 from holdfast.api import labels as names
 from holdfast.api.wire import Report
+from holdfast.app.series import LABELS
 from holdfast.checkpoint import layout
 from holdfast.checkpoint.manifests import Commit, Part, Plan, decode
 from tests.support.apiserver import MemoryApiServer
@@ -17,6 +18,8 @@ from tests.support.bucket import Bucket, Stored
 
 Document = dict[str, Any]
 Key = tuple[int, int]
+
+_CAUSES = set(LABELS["cause"] or ())
 
 
 @dataclass(slots=True)
@@ -75,7 +78,11 @@ class Promises:
 
     def _changed(self, change: Change) -> None:
         if change.info.plural == "trainingjobs" and change.type != "DELETED":
-            latest = ((change.document.get("status") or {}).get("checkpoint") or {}).get("latest")
+            status = change.document.get("status") or {}
+            causes = {row.get("cause") for row in status.get("attempts") or ()} - {None}
+            if odd := causes - _CAUSES:
+                self.broken.append(f"causes that no metric knows: {sorted(odd)}")
+            latest = (status.get("checkpoint") or {}).get("latest")
             if latest:
                 self._claims((latest["run"], latest["step"]), "status.checkpoint.latest")
         if change.info.plural == "pods" and change.type == "ADDED":

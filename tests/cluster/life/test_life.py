@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -29,6 +30,28 @@ async def test_an_undisturbed_life(world: World) -> None:
     assert [row["cause"] for row in status["attempts"]] == ["Succeeded"]
     writes = [path for method, path in world.server.writes() if path.endswith("/status") and "trainingjobs" in path]
     assert len(writes) == 3, "written ahead, running, succeeded"
+
+
+def requests_of_a_start(world: World, name: str) -> Counter[str]:
+    """What the operator asked of the API server for one job: creations, status writes and changes, by resource."""
+    found: Counter[str] = Counter()
+    for method, path in world.server.requests:
+        if "/namespaces/team/" in path and (method == "POST" or f"/{name}" in path):
+            found[f"{method} {path.partition('/namespaces/team/')[2].replace(f'/{name}', '')}"] += 1
+    return found
+
+
+async def test_a_start_costs_what_the_papers_say(world: World) -> None:
+    """README (few writes), docs/architecture.md and docs/decisions/0009: the first of equal jobs pays the dry run."""
+    world.apply()
+    await world.until_phase("Running")
+    first = requests_of_a_start(world, "digits")
+    assert first == {
+        "POST pods": 2 + 1,  # the pods, and the dry run
+        "POST services": 1,
+        "PATCH trainingjobs": 1,  # the finalizer
+        "PATCH trainingjobs/status": 2,
+    }
 
 
 async def test_a_killed_worker_costs_at_most_one_cadence(world: World) -> None:

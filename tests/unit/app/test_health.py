@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import pytest
 
+from holdfast.app import series
+from holdfast.app.debug import Inside
 from holdfast.app.health import LEASE_STUCK_S, SILENT_S, STUCK_S
 from holdfast.app.operator import Replica
 from holdfast.app.process import BEAT_S, LATE_BEATS
 from holdfast.app.settings import OperatorSettings
+from holdfast.app.watched import STRANGERS
 from holdfast.seams import ApiError
 from tests.support.apiserver import MemoryApiServer
 from tests.support.apiserver_faults import matching
@@ -73,6 +77,64 @@ async def test_an_api_server_that_is_away_for_minutes_is_no_reason_to_start_anew
     assert house.replica.health.problems() == []
     await house.clock.advance(120)
     assert any("has been silent" in problem for problem in house.replica.health.problems())
+
+
+def followed(house: House) -> list[str]:
+    """The words under which the watches that run are known: their tasks have them in their names."""
+    names = (task.get_name() for task in house.replica.engine._tasks)
+    return sorted(name.removeprefix("reflector-") for name in names if name.startswith("reflector-"))
+
+
+async def test_every_watch_is_in_the_metrics_the_health_and_the_look_inside(house: House) -> None:
+    replica = house.replica
+    unfilled = replica.health.unready()
+    await house.start()
+    words = followed(house)
+    assert STRANGERS in words
+    assert [f"the cache of {word} is not filled yet" in unfilled for word in words] == [True] * len(words)
+    house.server.faults.down = True
+    for watch in list(house.server.watches):
+        watch.tear()
+    await house.clock.advance(SILENT_S + 60)
+    for what in (series.WATCH_SILENCE, series.WATCHED_OBJECTS, series.LISTS, series.ODD_OBJECTS):
+        for word in words:
+            assert replica.metrics.registry.get_sample_value(what.name, {"resource": word}) is not None, (what, word)
+    caches = Inside("op-0", replica.engine, replica.inbox, replica.commands, house.clock).state()["caches"]
+    assert isinstance(caches, dict)
+    assert sorted(caches) == words
+    problems = "\n".join(replica.health.problems())
+    for word in words:
+        silence = replica.metrics.registry.get_sample_value(series.WATCH_SILENCE.name, {"resource": word}) or 0.0
+        assert silence > SILENT_S, word
+        assert caches[word]["silentSeconds"] > SILENT_S
+        assert f"the watch of {word} has been silent for {silence:.0f} s" in problems
+
+
+async def test_the_watch_of_pods_of_others_may_be_the_only_silent_one(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.start()
+    request, watch = house.server.request, house.server.watch
+
+    def refuse(query: Mapping[str, str] | None) -> None:
+        if (query or {}).get("labelSelector", "").startswith("!"):
+            raise ApiError(503, "ServiceUnavailable", "no")
+
+    async def refusing_request(*words: Any, query: Mapping[str, str] | None = None, **others: Any) -> bytes:
+        refuse(query)
+        return await request(*words, query=query, **others)
+
+    def refusing_watch(path: str, *, query: Mapping[str, str], idle_timeout_s: float) -> Any:
+        refuse(query)
+        return watch(path, query=query, idle_timeout_s=idle_timeout_s)
+
+    monkeypatch.setattr(house.server, "request", refusing_request)
+    monkeypatch.setattr(house.server, "watch", refusing_watch)
+    for opened in list(house.server.watches):
+        opened.tear()
+    await house.clock.advance(SILENT_S + 120)
+    [problem] = house.replica.health.problems()
+    assert problem.startswith("the watch of strangers has been silent for ")
 
 
 async def test_a_task_that_ended_is_a_problem(house: House) -> None:

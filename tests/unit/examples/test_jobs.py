@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,15 @@ def test_every_job_fits_the_model(name: str) -> None:
     parsed = TrainingJobSpec.model_validate(job["spec"])
     dumped = parsed.model_dump(by_alias=True, exclude_unset=True, mode="json")
     assert dumped.keys() == job["spec"].keys()
+
+
+def test_the_job_in_the_readme_fits_the_model() -> None:
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", (EXAMPLES.parent / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    jobs = [found for block in blocks if (found := yaml.safe_load(block))["kind"] == "TrainingJob"]
+    assert jobs
+    for job in jobs:
+        parsed = TrainingJobSpec.model_validate(job["spec"])
+        assert parsed.model_dump(by_alias=True, exclude_unset=True, mode="json").keys() == job["spec"].keys()
 
 
 def test_the_script_in_the_config_map_is_the_example() -> None:

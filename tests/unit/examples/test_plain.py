@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import runpy
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 TRAIN = Path(__file__).resolve().parents[3] / "examples/plain/train.py"
 
@@ -55,3 +59,29 @@ def test_sigterm_ends_it(tmp_path: Path) -> None:
         assert '"start"' in process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 143
+
+
+def test_a_step_is_durable_before_its_marker_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a machine that stops may lose is what was not synced: each file before it has its name, each name after."""
+    monkeypatch.setenv("HOLDFAST_CHECKPOINT_DIR", str(tmp_path))
+    train = runpy.run_path(str(TRAIN))
+    calls: list[tuple[str, str]] = []
+    synced, replaced = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        calls.append(("sync", os.path.relpath(Path(f"/proc/self/fd/{descriptor}").readlink(), tmp_path)))
+        synced(descriptor)
+
+    def replace(path: Path, target: Path) -> Path:
+        calls.append(("rename", os.path.relpath(target, tmp_path)))
+        return replaced(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    train["save"](20, [1.0])
+    assert calls == [
+        ("sync", "."),
+        ("sync", "20/weights.json.tmp"), ("rename", "20/weights.json"), ("sync", "20"),
+        ("sync", "20/.holdfast-complete.tmp"), ("rename", "20/.holdfast-complete"), ("sync", "20"),
+    ]  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "20").iterdir()) == [".holdfast-complete", "weights.json"]

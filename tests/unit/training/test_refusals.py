@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,10 +11,13 @@ import msgspec
 import pytest
 
 from holdfast.planning.observed import CustomObject, DryRunResult, Refusal
-from holdfast.planning.plan import PODS
+from holdfast.planning.plan import CLAIMS, PODS
+from holdfast.training import pods
 from holdfast.training.plan import plan
 from holdfast.training.refusals import refusal
+from holdfast.training.view import look
 from tests.unit.training import builders as b
+from tests.unit.training.volume_builders import volume
 
 _FORBIDDEN = 'pods "digits-0-0-1" is forbidden: '
 # As Kubernetes 1.36 says it.
@@ -86,6 +90,39 @@ def test_what_to_do_survives_a_text_without_end(case: tuple[str, str, str, tuple
     message = b.condition(status, "Accepted")["message"]
     assert len(message) <= 1000
     assert told[-1] in message
+
+
+@pytest.mark.parametrize("kind", [None, {"memory": {"sizeLimit": "8Gi"}}, {"disk": {"sizeLimit": "8Gi"}}])
+def test_a_limit_range_is_told_with_what_our_containers_of_this_job_ask_for(kind: dict[str, Any] | None) -> None:
+    trainer = {"name": "trainer", "image": "t", "resources": {"limits": {"memory": "24Gi"}}}
+    changes = volume(kind, template={"spec": {"containers": [trainer]}}) if kind else {}
+    job = b.job(**changes)
+    view = look(b.observed(job), job, b.NOW)
+    containers = pods.pod(view, view.slots[0], 1)["spec"]["initContainers"]
+    message = b.condition(b.wanted(plan(b.observed(job, dry_run=dry_run(RANGE)), b.NOW).status), "Accepted")["message"]
+    for container in containers:
+        asked = container["resources"]
+        assert f"{asked['requests']['cpu']} of CPU" in message
+        assert f"{asked['requests']['memory']} of memory" in message
+        assert f" {asked['limits']['memory']}" in message
+    told = set(re.findall(r"\d+[MGk]i", message.partition("Holdfast's own")[2]))
+    assert told == {amount["memory"] for one in containers for amount in one["resources"].values()}
+
+
+def test_a_limit_range_of_a_job_without_checkpoints_names_no_containers_of_ours() -> None:
+    job = b.job(checkpoint=None)
+    message = b.condition(b.wanted(plan(b.observed(job, dry_run=dry_run(RANGE)), b.NOW).status), "Accepted")["message"]
+    assert "Holdfast" not in message
+    assert "Change the LimitRange" in message
+
+
+def test_a_limit_range_that_a_claim_exceeds_speaks_of_its_size() -> None:
+    said = "maximum storage usage per PersistentVolumeClaim is 1Gi, but request is 5Gi"
+    text = f'persistentvolumeclaims "c" is forbidden: {said}'
+    wait = refusal(Refusal(CLAIMS, "c", 403, "Forbidden", text, b.NOW), "Holdfast's own containers")
+    assert wait.reason.value == "LimitRangeExceeded"
+    assert "checkpoint.volume.claimTemplate" in wait.message
+    assert "containers" not in wait.message
 
 
 def test_a_refusal_is_told_once_and_not_with_every_answer() -> None:
