@@ -128,10 +128,7 @@ class Reconciler:
         observed = self._observe(registration, key, memory)
         unseen = {pod.spec.node_name for pod in observed.pods} - observed.nodes.keys() - {""}
         if unseen:
-            nodes = {**observed.nodes, **await self._missing_nodes.find(unseen)}
-            # Others may have taken pools meanwhile.
-            pools = self._watched.pools.occupied_by_others(key)
-            observed = replace(observed, nodes=nodes, occupied_pools=pools)
+            observed = replace(observed, nodes={**observed.nodes, **await self._missing_nodes.find(unseen)})
             began = self._clock.monotonic()
         memory.refusals = tuple(item for item in memory.refusals if not self._exists(item, owner))
         plan = registration.plan(replace(observed, refusals=memory.refusals), self._clock.now())
