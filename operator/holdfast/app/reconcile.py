@@ -112,7 +112,9 @@ class Reconciler:
         slot = (registration, key)
         # A new leader counts from its start: taking over is no reason to write.
         memory = self._memories.setdefault(slot, Memory(refreshed_at=self._clock.now()))
-        if not memory.current and (put_off := await self._is_current(slot, memory)) is not None:
+        # Of what no cache knows there is nothing to plan, and nothing to ask: were it only unseen, its change wakes it.
+        known = self._owner(registration, key) is not None
+        if known and not memory.current and (put_off := await self._is_current(slot, memory)) is not None:
             return put_off
         owner = self._owner(registration, key)
         if owner is None:
