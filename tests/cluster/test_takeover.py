@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from holdfast.api import labels
 from holdfast.api.wire import Report
 from holdfast.app.operator import Replica
 from holdfast.seams import ApiError
-from tests.cluster.test_replica import House
+from tests.cluster.test_replica import Document, House, TwoPods
 from tests.support.clock import run_until
 
 
@@ -143,3 +144,46 @@ async def test_what_comes_after_the_begin_of_a_term_is_not_read(house: House) ->
     house.job("second")
     await house.until(name="second", seen=2)
     assert [path for method, path in house.server.requests if method == "GET" and "trainingjobs" in path] == []
+
+
+def reads_of_jobs(house: House) -> list[str]:
+    return [path for method, path in house.server.requests if method == "GET" and "trainingjobs/" in path]
+
+
+def service_of(job: str, name: str) -> Document:
+    marks = {labels.MANAGED_BY: labels.MANAGED_BY_VALUE, labels.JOB_NAME: job}
+    return {"metadata": {"name": name, "namespace": "ns", "labels": marks}, "spec": {}}
+
+
+async def test_what_goes_after_a_deleted_job_costs_no_reads(house: House) -> None:
+    house.job()
+    await house.start()
+    await house.until(seen=2)
+    for number in range(3):
+        house.server.put("services", service_of("j", f"s-{number}"))
+    await house.clock.advance(1)
+    house.server.requests.clear()
+    house.server.remove("trainingjobs", "ns", "j")
+    for number in range(3):
+        await house.clock.advance(1)
+        house.server.remove("services", "ns", f"s-{number}")
+    await house.clock.advance(1)
+    assert house.server.all("pods") == []
+    assert reads_of_jobs(house) == []
+
+
+async def test_pods_of_a_job_that_a_new_leader_does_not_know_cost_one_read(house: House) -> None:
+    for name in ("a", "b"):
+        house.server.put("pods", TwoPods.pod_of("ns", "gone", "uid-gone", name))
+    await house.start()
+    for number in range(5):
+        house.server.merge("pods", "ns", "a", {"metadata": {"labels": {"seen": str(number)}}})
+        await house.clock.advance(1)
+    house.server.remove("pods", "ns", "a")
+    await house.clock.advance(1)
+    assert len(house.planner.shown) >= 5
+    assert all(observed.object is None for observed in house.planner.shown)
+    assert len(reads_of_jobs(house)) == 1
+    house.server.remove("pods", "ns", "b")
+    await house.clock.advance(1)
+    assert len(reads_of_jobs(house)) == 1

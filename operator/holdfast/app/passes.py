@@ -68,16 +68,20 @@ class History:
     """The last passes of all objects."""
 
     def __init__(self) -> None:
-        self._rows: deque[dict[str, object]] = deque(maxlen=KEPT)
+        self._rows: deque[tuple[datetime, str, float, str]] = deque(maxlen=KEPT)
 
     def add(self, name: str, at: datetime, seconds: float, result: str) -> None:
-        """Take note of a pass."""
-        row = {"at": at.isoformat(timespec="milliseconds"), "object": name, "seconds": round(seconds, 4)}
-        self._rows.append({**row, "result": result})
+        """Take note of a pass. Words are made of it when somebody asks: nearly nobody does."""
+        self._rows.append((at, name, seconds, result))
 
     def told(self) -> list[dict[str, object]]:
         """Return them, newest first."""
-        return list(reversed(self._rows))
+        return [_row(*row) for row in reversed(self._rows)]
+
+
+def _row(at: datetime, name: str, seconds: float, result: str) -> dict[str, object]:
+    row = {"at": at.isoformat(timespec="milliseconds"), "object": name, "seconds": round(seconds, 4)}
+    return {**row, "result": result}
 
 
 def _writes(write: StatusWrite | None) -> bool:

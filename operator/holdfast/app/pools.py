@@ -4,12 +4,14 @@ Pods that Holdfast did not make count as well (`holdfast.app.strangers`): each i
 
 Passes of different objects run side by side, and learn of each other's pods only through the watch. So what a plan
 chooses counts from the moment of the plan.
+
+Few passes have to place a slice, so nothing is added up ahead: a plan asks about the pools that it could use.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from holdfast.accelerators.tpu import ACCELERATOR_LABEL
@@ -29,6 +31,7 @@ class PoolOccupancy:
         self._counts: dict[str, Counter[Key]] = defaultdict(Counter)
         self._places: dict[str, tuple[str, Key]] = {}
         self._planned: dict[Key, frozenset[str]] = {}
+        self._planners: dict[str, set[Key]] = {}
         self._nowhere: dict[str, dict[str, tuple[Key, Pod]]] = defaultdict(dict)
 
     def saw(self, key: Key, pod: Pod, *, gone: bool) -> None:
@@ -59,26 +62,36 @@ class PoolOccupancy:
         Return whether that gave a pool up, so that others who wait for one have to be planned.
         """
         planned = frozenset(pools)
-        given_up = self._planned.get(key, frozenset()) - planned
+        before = self._planned.pop(key, frozenset())
+        for pool in before - planned:
+            self._planners[pool].discard(key)
+            if not self._planners[pool]:
+                del self._planners[pool]
+        for pool in planned - before:
+            self._planners.setdefault(pool, set()).add(key)
         if planned:
             self._planned[key] = planned
-        else:
-            self._planned.pop(key, None)
-        return any(key not in self._counts.get(pool, ()) for pool in given_up)
+        return any(key not in self._counts.get(pool, ()) for pool in before - planned)
 
     def forget_plans(self) -> None:
         """Drop what was planned and may never be carried out: another replica leads."""
         self._planned.clear()
+        self._planners.clear()
 
-    def occupied_by_others(self, key: Key) -> dict[str, str]:
+    def occupied_by_others(self, key: Key) -> Mapping[str, str]:
         """Return the pools in which a pod of another owner than `key` holds accelerators, or will in a moment: for each
-        who that is, a stranger before anybody of ours."""
-        found = {pool: _who(other) for other, pools in self._planned.items() if other != key for pool in pools}
-        for pool, counts in self._counts.items():
-            others = [other for other, count in counts.items() if count > 0 and other != key]
-            if others:
-                found[pool] = _who(min(others))
-        return found
+        who that is, a stranger before anybody of ours. The view is live, and costs what is asked of it."""
+        return _OccupiedByOthers(self, key)
+
+    def holder(self, pool: str, key: Key) -> str | None:
+        """Return who else than `key` holds accelerators in the pool, or will in a moment; None for nobody."""
+        held = [other for other, count in self._counts.get(pool, {}).items() if count > 0 and other != key]
+        others = held or [other for other in self._planners.get(pool, ()) if other != key]
+        return _who(min(others)) if others else None
+
+    def known(self) -> set[str]:
+        """Return every pool that anybody holds or has planned to take."""
+        return self._counts.keys() | self._planners.keys()
 
     def _wait_for_node(self, key: Key, pod: Pod, *, waits: bool) -> None:
         """Keep a pod in mind whose node is not known yet, and forget it when it is, or when the pod is gone."""
@@ -98,6 +111,25 @@ class PoolOccupancy:
             return ""
         node = self._nodes.get("", pod.spec.node_name) if pod.spec.node_name else None
         return node.metadata.labels.get(NODE_POOL, "") if node is not None else ""
+
+
+class _OccupiedByOthers(Mapping[str, str]):
+    """What `PoolOccupancy` knows, as one object sees it."""
+
+    def __init__(self, pools: PoolOccupancy, key: Key) -> None:
+        self._pools = pools
+        self._key = key
+
+    def __getitem__(self, pool: str) -> str:
+        if (holder := self._pools.holder(pool, self._key)) is None:
+            raise KeyError(pool)
+        return holder
+
+    def __iter__(self) -> Iterator[str]:
+        return (pool for pool in self._pools.known() if self._pools.holder(pool, self._key) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _who(key: Key) -> str:

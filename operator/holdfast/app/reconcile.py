@@ -118,7 +118,9 @@ class Reconciler:
         slot = (registration, key)
         # A new leader counts from its start: taking over is no reason to write.
         memory = self._memories.setdefault(slot, Memory(refreshed_at=self._clock.now()))
-        if not memory.current and (put_off := await self._is_current(slot, memory)) is not None:
+        # Of what no cache knows there is nothing to plan, and nothing to ask: were it only unseen, its change wakes it.
+        known = self._owner(registration, key) is not None
+        if known and not memory.current and (put_off := await self._is_current(slot, memory)) is not None:
             return put_off
         owner = self._owner(registration, key)
         if owner is None:
@@ -134,10 +136,7 @@ class Reconciler:
         observed = self._observe(registration, key, memory)
         unseen = {pod.spec.node_name for pod in observed.pods} - observed.nodes.keys() - {""}
         if unseen:
-            nodes = {**observed.nodes, **await self._missing_nodes.find(unseen)}
-            # Others may have taken pools meanwhile.
-            pools = self._watched.pools.occupied_by_others(key)
-            observed = replace(observed, nodes=nodes, occupied_pools=pools)
+            observed = replace(observed, nodes={**observed.nodes, **await self._missing_nodes.find(unseen)})
             began = self._clock.monotonic()
         memory.refusals = tuple(item for item in memory.refusals if not self._exists(item, owner))
         plan = registration.plan(replace(observed, refusals=memory.refusals), self._clock.now())

@@ -335,7 +335,8 @@ class Observed:
     have named without a break, and since when; the shell keeps it in memory. `refreshed_at` is when the shell last
     wrote the object's status, or when it started, whichever is later. `leading_since` is when this process took the
     lead: sidecars have to find it first. `occupied_pools` are the node pools in which a pod of somebody else holds
-    accelerators, each with who that is: another object of Holdfast's, or a pod that Holdfast did not make.
+    accelerators, each with who that is: another object of Holdfast's, or a pod that Holdfast did not make. To go
+    through all of them is dear in a large cluster: a plan asks about single pools, where a slice is to be placed.
     `accepted_forms` are the forms of dry runs that the API server has accepted a moment ago, for whomever. Settings are
     what the installation fixes for all objects.
     """

@@ -18,7 +18,7 @@ from holdfast.api.conditions import ConditionType
 from holdfast.api.reasons import Reason
 from holdfast.api.status import Phase, WorkerCounts
 from holdfast.planning.plan import Plan
-from holdfast.training import ended, stopping, suspension
+from holdfast.training import ended, progress, stopping, suspension
 from holdfast.training.draft import Draft
 from holdfast.training.recovery import GiveUp
 from holdfast.training.view import View
@@ -59,9 +59,10 @@ def enforce(view: View) -> Plan | None:
     since = row.ended_at if row is not None and row.ended_at is not None else view.now
     # Pods of an older attempt are those of a gang that broke just before: they have no other checkpoint to make.
     stop = stopping.stop(view, pods, since, broken=bool(view.older))
+    draft = Draft(view)
+    progress.keep_ahead(view, draft, stop.actions)
     return Plan(
-        # Ahead of the deletions: what the reports tell goes with the pods.
-        write_ahead=_told(view).write(),
+        write_ahead=draft.write(),
         actions=stop.actions,
         commands=stop.commands,
         waiting=Reason.DEADLINE_EXCEEDED.value,
@@ -83,7 +84,8 @@ def _decide(view: View) -> Plan:
         f"spec.activeDeadline of {view.spec.active_deadline} has passed: the workers are asked for a last checkpoint, "
         "then stopped."
     )
-    draft = _told(view)
+    draft = Draft(view)
+    progress.keep(view, draft)
     draft.close_attempt(Reason.DEADLINE_EXCEEDED, message=f"spec.activeDeadline is {view.spec.active_deadline}.")
     draft.condition(ConditionType.RUNNING, False, Reason.DEADLINE_EXCEEDED, message)
     draft.phase(Phase.STOPPING, Reason.DEADLINE_EXCEEDED, message)
@@ -92,7 +94,8 @@ def _decide(view: View) -> Plan:
 
 
 def _failed(view: View) -> Plan:
-    draft = _told(view)
+    draft = Draft(view)
+    progress.keep(view, draft)
     suspension.lift(view, draft)
     draft.set(workers=WorkerCounts(desired=len(view.slots)))
     checkpoint = view.status.checkpoint
@@ -105,10 +108,3 @@ def _failed(view: View) -> Plan:
         "and a longer deadline."
     )
     return ended.fail(draft, GiveUp(Reason.DEADLINE_EXCEEDED, message))
-
-
-def _told(view: View) -> Draft:
-    """Return a draft with what the reports say: the last checkpoint is committed while the pods are being stopped."""
-    draft = Draft(view)
-    ended.keep_what_was_told(view, draft)
-    return draft

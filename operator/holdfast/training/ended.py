@@ -26,7 +26,7 @@ def attempt_ended(view: View, end: Ending) -> Plan:
     if isinstance(decision, recovery.GiveUp) and _may_be_the_node(view, end, decision):
         return Plan(waiting=Reason.NODE_UNREACHABLE.value, requeue_after_s=1.0)
     draft = Draft(view)
-    keep_what_was_told(view, draft)
+    progress.keep(view, draft)
     draft.close_attempt(end.cause, end)
     absent = _unseen(view, end)
     if isinstance(decision, recovery.GiveUp):
@@ -70,7 +70,7 @@ def trainers_done(view: View, final: FinalCheckpoint) -> Plan:
         )
         return attempt_ended(view, Ending(Reason.FINAL_CHECKPOINT_NOT_COMMITTED, message))
     draft = Draft(view)
-    keep_what_was_told(view, draft)
+    progress.keep(view, draft)
     draft.close_attempt(Reason.SUCCEEDED)
     told = f"Step {final.committed} is committed." if final.committed is not None else "There is no checkpoint."
     message = f"All {len(view.slots)} trainers exited 0. {told}"
@@ -142,12 +142,3 @@ def fail(draft: Draft, decision: recovery.GiveUp) -> Plan:
     draft.set(next_retry_at=None)
     draft.event("Warning", decision.reason.value, f"The job has failed: {decision.message}")
     return Plan(write_ahead=draft.write(), events=tuple(draft.events))
-
-
-def keep_what_was_told(view: View, draft: Draft) -> None:
-    """Take over progress and commits from the reports, before those who sent them are gone."""
-    told = progress.told(view)
-    if told.checkpoint is not None:
-        draft.set(checkpoint=told.checkpoint)
-    if told.progress is not None:
-        draft.set(progress=told.progress)

@@ -74,8 +74,8 @@ def choose(view: View) -> Choice:
     if not seeking:
         return Choice({slot.name: Place(pool=chosen[slot.slice]) for slot in view.slots})
     pools = survey(view)
-    taken = view.observed.occupied_pools.keys() | set(chosen.values())
-    free = [pool for pool in pools.whole if pool not in taken]
+    own, others = set(chosen.values()), view.observed.occupied_pools
+    free = [pool for pool in pools.whole if pool not in own and pool not in others]
     led = [number for number in seeking if _led(view, number)]
     enough = len(free) >= len(seeking)
     claims = tuple(free[: len(seeking)]) if enough else ()

@@ -37,11 +37,12 @@ class Pools:
     def explain(self, holders: Mapping[str, str]) -> str:
         """Say why no pool is free, naming the first few."""
         lacking = self.nodes.keys() - set(self.whole)
+        held = {pool: holders[pool] for pool in self.nodes if pool in holders}
         told = [
-            f"{pool} is held by {holders[pool]}"
-            if pool in holders
+            f"{pool} is held by {held[pool]}"
+            if pool in held
             else f"{pool} has {self.usable.get(pool, 0)} usable nodes of {self.nodes[pool]}"
-            for pool in sorted(lacking | (self.nodes.keys() & holders.keys()))
+            for pool in sorted(lacking | held.keys())
         ]
         more = f", and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
         return "; ".join(told[:_NAMED]) + more

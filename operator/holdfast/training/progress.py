@@ -13,6 +13,7 @@ from holdfast.api.reasons import Reason
 from holdfast.api.scalars import INT53_MAX
 from holdfast.api.status import MAX_CHECKPOINTS, CheckpointStatus, CommittedCheckpoint, Progress
 from holdfast.api.wire import Commit, Damage, Outcome, Report
+from holdfast.planning.plan import Action, Delete
 from holdfast.training.draft import Draft
 from holdfast.training.endings import outcome_of
 from holdfast.training.view import View
@@ -124,6 +125,27 @@ def _step(value: int | None) -> int | None:
 
 def _decimal(value: float | None) -> str | None:
     return None if value is None else f"{value:.6g}"
+
+
+def keep(view: View, draft: Draft) -> None:
+    """Take over progress and commits from the reports, before those who sent them are gone."""
+    found = told(view)
+    if found.checkpoint is not None:
+        draft.set(checkpoint=found.checkpoint)
+    if found.progress is not None:
+        draft.set(progress=found.progress)
+
+
+def keep_ahead(view: View, draft: Draft, actions: Iterable[Action]) -> None:
+    """Take over in a stop what is worth a write: commits that would go with the pods, and all of it once a minute.
+
+    A drain of hundreds of workers brings thousands of reports; what pods that stay have told is there for later passes.
+    """
+    going = any(isinstance(action, Delete) for action in actions) or any(pod.deleting for pod in view.current.values())
+    found = told(view).checkpoint
+    news = found is not None and found != view.status.checkpoint
+    if (going and news) or due_in(view) <= 0:
+        keep(view, draft)
 
 
 def due_in(view: View) -> float:

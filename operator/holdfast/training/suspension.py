@@ -38,10 +38,7 @@ def suspend(view: View) -> Plan:
     since = row.ended_at if row is not None and row.ended_at is not None else view.now
     # Pods of an older attempt are those of a gang that broke just before: they have no other checkpoint to make.
     stop = stopping.stop(view, pods, since, broken=bool(view.older))
-    told = progress.told(view)
-    if told.checkpoint is not None:
-        draft.set(checkpoint=told.checkpoint, progress=told.progress)
-    # Ahead of the deletions: what the reports tell goes with the pods.
+    progress.keep_ahead(view, draft, stop.actions)
     return Plan(
         write_ahead=draft.write(),
         actions=stop.actions,
@@ -59,6 +56,7 @@ def lift(view: View, draft: Draft) -> None:
 
 def _decide(view: View, draft: Draft) -> Plan:
     message = "The workers are asked for a checkpoint, then stopped."
+    progress.keep(view, draft)
     draft.close_attempt(Reason.SUSPENDED, message="spec.suspend was set.")
     draft.condition(ConditionType.RUNNING, False, Reason.SUSPENDING, message)
     draft.phase(Phase.SUSPENDING, Reason.SUSPENDING, message)

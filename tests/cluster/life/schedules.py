@@ -34,6 +34,15 @@ WRITES: tuple[Match, ...] = (
     matching("PUT", "/leases"),
     matching("GET", ""),
 )
+MUTATIONS: tuple[tuple[str, Match], ...] = (
+    ("create of a pod", matching("POST", "/pods")),
+    ("create of a pod", matching("POST", "/pods")),
+    ("write of a status", matching("PATCH", "/status")),
+    ("delete of a pod", matching("DELETE", "/pods")),
+    ("change of a Service", matching("PATCH", "/services")),
+    ("change of a job", matching("PATCH", "/trainingjobs")),
+)
+HELD_S = (0.5, 3.0, 6.0, 30.0)
 WHENS: tuple[When, ...] = ("before", "after")
 
 
@@ -50,7 +59,8 @@ class Schedule:
             self.kill_worker, self.kill_worker, self.kill_operator, self.kill_operator_at_a_call, self.kill_in_a_pod,
             self.lose_answers, self.refuse, self.delay_answers, self.trouble_bucket, self.disturb_watches,
             self.lag_watches, self.power_off, self.cut_off, self.suspend_a_while, self.delete_and_apply_again,
-            self.believe_to_lead,
+            self.believe_to_lead, self.hold_requests, self.die_behind_a_request, self.die_behind_a_request,
+            self.hold_answers, self.repeat_requests,
         ]  # fmt: skip
 
     async def run(self) -> None:
@@ -109,6 +119,46 @@ class Schedule:
             self.world.server.faults.latency = lambda method, path: 0.0
 
         self._later(seconds, end)
+
+    async def hold_requests(self) -> None:
+        """Requests arrive late: others overtake them, and who sent them has given up, or lost the lease meanwhile."""
+        seconds = self.choice.choice(HELD_S)
+        self._stale_creates()
+        for match in self.choice.sample(WRITES, 2):
+            self.world.server.faults.hold_request(match, seconds, times=self.choice.randint(1, 3))
+        self.tell(f"requests arrive {seconds:.0f} s late")
+
+    async def die_behind_a_request(self) -> None:
+        """A write is on its way when its sender dies. It is carried out when another one leads and has acted."""
+        late, dies_s = self.choice.uniform(2, 40), self.choice.uniform(0, 1)
+        what, match = self.choice.choice(MUTATIONS)
+        self._stale_creates()
+
+        def sent(method: str, path: str) -> bool:
+            found = self.world.leader()
+            if found is None or not match(method, path):
+                return False
+            self.tell(f"{found[1].name} dies behind a {what}, which arrives {late:.1f} s late")
+
+            async def die() -> None:
+                found[1].kill()
+
+            self._later(dies_s, die)
+            return True
+
+        self.world.server.faults.hold_request(sent, late)
+        self.tell(f"who sends the next {what} will die")
+
+    async def hold_answers(self) -> None:
+        seconds = self.choice.choice(HELD_S)
+        for match in self.choice.sample(WRITES, 3):
+            self.world.server.faults.hold_answer(match, seconds, times=self.choice.randint(1, 3))
+        self.tell(f"answers come {seconds:.0f} s late")
+
+    async def repeat_requests(self) -> None:
+        for match in self.choice.sample(WRITES, 3):
+            self.world.server.faults.repeat(match, times=self.choice.randint(1, 4))
+        self.tell("requests are sent twice")
 
     async def trouble_bucket(self) -> None:
         kubelet, seconds = self.world.kubelet, self.choice.uniform(2, 20)
@@ -205,8 +255,8 @@ class Schedule:
             seconds = self.choice.choice((10.0, 70.0))
             replica, process = self.choice.choice(followers)
             self.tell(f"{process.name} believes to lead for {seconds:.0f} s")
-            # With a watch that tells it nothing, it may make a pod of an attempt that is over: that must go at sight.
-            self.world.promises.stale_creates = True
+            # With a watch that tells it nothing, it may make such a pod, too.
+            self._stale_creates()
             self.world.believe(replica, process, seconds)
 
     async def heal(self) -> None:
@@ -223,6 +273,10 @@ class Schedule:
             world.kubelet.reconnect(node)
         await run_until(world.clock, lambda: world.job() is not None, limit_s=3600)
         await self._resume()
+
+    def _stale_creates(self) -> None:
+        """A create that comes too late may make a pod of an attempt that is over: that must go at sight."""
+        self.world.promises.stale_creates = True
 
     def _later(self, seconds: float, what: Callable[[], Awaitable[None]]) -> None:
         async def wait() -> None:

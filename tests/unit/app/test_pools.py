@@ -124,3 +124,25 @@ def test_who_holds_a_pool_is_named_a_stranger_before_anybody_of_ours() -> None:
     assert pools.occupied_by_others(A) == {"pool-1": "pod x/theirs"}
     pools.plan(B, ("pool-2",))
     assert pools.occupied_by_others(A)["pool-2"] == "TrainingJob ns/b"
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([A, B]), st.frozensets(st.sampled_from(["pool-1", "pool-2"]))), max_size=20),
+    st.booleans(),
+)
+def test_what_is_planned_is_known_by_pool_as_it_is_by_owner(
+    history: list[tuple[tuple[str, str], frozenset[str]]], forgotten: bool
+) -> None:
+    pools = PoolOccupancy(nodes())
+    last: dict[tuple[str, str], frozenset[str]] = {}
+    for key, planned in history:
+        pools.plan(key, planned)
+        last[key] = planned
+    if forgotten:
+        pools.forget_plans()
+        last.clear()
+    for asker, other in ((A, B), (B, A)):
+        held = pools.occupied_by_others(asker)
+        assert set(held) == last.get(other, frozenset())
+        assert len(held) == len(set(held))
+    assert pools.known() == frozenset().union(*last.values())

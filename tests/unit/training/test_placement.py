@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -12,7 +15,10 @@ from hypothesis import strategies as st
 
 from holdfast.api import labels as names
 from holdfast.planning.observed import NodeSpec
-from tests.unit.training.gangs_and_pools import HOSTS, World
+from holdfast.training.plan import plan
+from holdfast.training.pools import NODE_POOL
+from tests.unit.training import builders as b
+from tests.unit.training.gangs_and_pools import HOSTS, KIND, TPU, World
 
 
 def world(pools: int, **jobs: int) -> World:
@@ -318,3 +324,54 @@ def test_when_the_world_calms_down_every_job_that_fits_runs(
             held = [who for _, who in made.bound() if who[0] == name]
             assert len(held) == slices * HOSTS, (name, made.jobs[name].status.get("message"))
     nothing_is_shared(made)
+
+
+class Untouchable(Mapping[str, str]):
+    """What others hold, where nothing may be asked about it."""
+
+    def __getitem__(self, pool: str) -> str:
+        raise AssertionError(f"this pass asks who holds {pool}")
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("this pass goes through all pools")
+
+    def __len__(self) -> int:
+        raise AssertionError("this pass counts all pools")
+
+
+class OneByOne(Untouchable):
+    """What others hold, where single pools may be asked about."""
+
+    def __init__(self) -> None:
+        self.asked: set[str] = set()
+
+    def __getitem__(self, pool: str) -> str:
+        self.asked.add(pool)
+        raise KeyError(pool)
+
+
+@pytest.mark.parametrize("spec", [{}, {"suspend": True}, {"activeDeadline": "1s"}], ids=["runs", "suspend", "deadline"])
+def test_a_pass_that_places_nothing_asks_nothing_about_pools(spec: dict[str, Any]) -> None:
+    nodes = {f"n{number}": b.node(f"n{number}", labels={**KIND, NODE_POOL: "p0"}) for number in range(HOSTS)}
+    pods = [b.running(number, node=f"n{number}") for number in range(HOSTS)]
+    job = b.job(b.attempt_status(), accelerator={"tpu": TPU}, **spec)
+    seen = b.observed(job, *pods, nodes=nodes, service=b.service(), occupied_pools=Untouchable())
+    for after in (1, 200):
+        made = plan(seen, b.NOW + timedelta(seconds=after))
+        assert made.status is not None or made.write_ahead is not None
+
+
+def test_a_gang_that_is_not_whole_yet_asks_about_its_own_pools_alone() -> None:
+    made = world(9, a=2)
+    made.settle("a")
+    held = OneByOne()
+    plan(replace(made.observe("a"), occupied_pools=held), made.now)
+    assert held.asked == {"p0", "p1"}
+
+
+def test_a_pass_that_places_a_slice_asks_about_the_pools_that_it_could_use() -> None:
+    made = world(4, a=1)
+    made.reconcile("a")
+    held = OneByOne()
+    plan(replace(made.observe("a"), occupied_pools=held), made.now)
+    assert held.asked == {"p0", "p1", "p2", "p3"}
