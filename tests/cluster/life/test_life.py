@@ -50,7 +50,7 @@ async def test_a_start_costs_what_the_papers_say(world: World) -> None:
         "POST pods": 2 + 1,  # the pods, and the dry run
         "POST services": 1,
         "PATCH trainingjobs": 1,  # the finalizer
-        "PATCH trainingjobs/status": 2,
+        "PUT trainingjobs/status": 2,
     }
 
 
