@@ -144,7 +144,7 @@ def test_the_rights_are_these_and_no_others() -> None:
     watch = {"get", "list", "watch"}
     assert rights(only(documents, "ClusterRole", "holdfast-operator")) == {
         needed(TRAINING_JOBS): watch | {"patch", "delete"},
-        ("holdfast.dev", "trainingjobs/status"): {"patch"},
+        ("holdfast.dev", "trainingjobs/status"): {"update"},
         ("holdfast.dev", "trainingjobs/finalizers"): {"update"},
         needed(PODS): watch | {"create", "delete"},
         needed(SERVICES): watch | {"create", "patch", "delete"},
