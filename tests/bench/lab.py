@@ -24,7 +24,7 @@ from holdfast.cluster.transport import HttpTransport
 from holdfast.planning.plan import Resource
 from holdfast.seams import ApiError
 from holdfast.seams.real import SystemClock
-from tests.bench import load, machine, operators
+from tests.bench import identity, load, machine, operators
 
 ROOT = Path(__file__).resolve().parents[2]
 POOLS = ("n2=20",)
@@ -41,10 +41,7 @@ class Lab:
     instance: Instance
     transport: HttpTransport
     folder: Path
-
-    @property
-    def kubeconfig(self) -> Path:
-        return self.instance.kubeconfig
+    kubeconfig: Path
 
     def cpu(self) -> dict[str, float]:
         """Return the seconds of CPU that each part of the control plane has used."""
@@ -77,9 +74,13 @@ async def lab(name: str, folder: Path, *, keep: bool) -> AsyncIterator[Lab]:
     """Bring the control plane up with our CRDs; take it away at the end."""
     instance = controlplane.up(name, [simulated.parse(one) for one in POOLS], cache())
     try:
+        kubeconfig = folder / "bench.kubeconfig"
         access = discover({"KUBECONFIG": str(instance.kubeconfig)}, SystemClock())
         async with HttpTransport(access, user_agent="bench") as transport:
-            made = Lab(instance, transport, folder)
+            kubeconfig.write_bytes(await identity.kubeconfig(transport, instance))
+        access = discover({"KUBECONFIG": str(kubeconfig)}, SystemClock())
+        async with HttpTransport(access, user_agent="bench") as transport:
+            made = Lab(instance, transport, folder, kubeconfig)
             made.put_kubelets_first()
             await _prepare(made)
             yield made

@@ -148,10 +148,10 @@ def _bare(document: Document) -> Document:
 
 
 def _metadata_only(listed: Document) -> Document:
-    """Return a list without anything but the metadata of its items."""
+    """Return a list without anything but the metadata of its items; the real server writes none at all as null."""
     kind = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
     items = [{**kind, "metadata": one["metadata"]} for one in listed["items"]]
-    return {**listed, "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "items": items}
+    return {**listed, "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "items": items or None}
 
 
 def _token(version: int, start: str) -> str:

@@ -245,7 +245,7 @@ class ApiClient:
             payload = await self._attempts(call, deadline, self._turns.lists)
             try:
                 page = page_of(payload)
-                found += [header_of(item) for item in page.items]
+                found += [header_of(item) for item in page.objects]
             except msgspec.DecodeError as error:
                 raise ApiError(0, "BadAnswer", f"a list that is none: {error}") from error
             if not page.metadata.continue_:

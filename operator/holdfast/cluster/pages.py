@@ -21,10 +21,15 @@ class ListMeta(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """One page of a list, its items not decoded yet."""
+    """One page of a list, its items not decoded yet. An empty list of metadata only says `null`."""
 
     metadata: ListMeta = ListMeta()
-    items: list[msgspec.Raw] = []
+    items: list[msgspec.Raw] | None = None
+
+    @property
+    def objects(self) -> list[msgspec.Raw]:
+        """Return the items, none where the server says so in whatever way."""
+        return self.items or []
 
 
 class WatchEvent(msgspec.Struct, frozen=True):

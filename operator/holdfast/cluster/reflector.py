@@ -161,7 +161,7 @@ class Reflector(Generic[T]):
                 page = page_of(payload)
             except msgspec.DecodeError as error:
                 raise ApiError(0, "BadAnswer", f"a list that is none: {error}") from error
-            for item in page.items:
+            for item in page.objects:
                 try:
                     decoded = self._decoding.decode(item)
                     if self._keep(decoded):

@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from holdfast.cluster.client import METADATA_ONLY
+from holdfast.cluster.client import METADATA_ONLY, ApiClient
 from holdfast.planning.plan import PODS, TRAINING_JOBS, Resource
+from holdfast.seams.real import SystemClock, SystemRandom
 from tests.cluster.conformance.servers import Api, job, pod, refusal
 
 
@@ -101,6 +102,15 @@ async def test_a_list_of_metadata_only(api: Api, resource: Resource) -> None:
     assert [item["metadata"] for item in items] == [item["metadata"] for item in whole["items"]]
     assert len(made) == 6
     assert first["metadata"]["resourceVersion"] == second["metadata"]["resourceVersion"]
+
+
+@pytest.mark.parametrize("resource", [PODS, TRAINING_JOBS], ids=["a built-in kind", "a kind of ours"])
+async def test_an_empty_list_of_metadata_only_has_no_items_at_all(api: Api, resource: Resource) -> None:
+    listed = await api.call("GET", api.path(resource), accept=METADATA_ONLY, limit="2")
+    assert listed["items"] is None
+    assert (await api.list(resource))["items"] == []
+    client = ApiClient(api.transport, SystemClock(), SystemRandom())
+    assert await client.list_headers(resource, api.namespace, "team=none") == []
 
 
 async def test_metadata_only_selects_as_ever(api: Api) -> None:
