@@ -19,6 +19,7 @@ from tests.e2e.harness.plain_trainer import state_after
 from tests.e2e.harness.pod_history import PodHistory
 from tests.e2e.harness.runs import Run, Runs
 from tests.e2e.harness.waiting import until
+from tests.soak import times
 from tests.soak.commits import CommitWatch
 from tests.soak.recoveries import Ask
 
@@ -49,6 +50,8 @@ class Slot:
     again_at_once: bool = False
     # The newest commit that was seen of it: run and step.
     seen: tuple[int, int] = (0, 0)
+    # The last look at it failed, as it does while the bucket or the API server is away.
+    unheard: bool = False
 
 
 @dataclass
@@ -84,7 +87,11 @@ class Fleet:
             except AssertionError as error:
                 self._breach(slot, str(error))
             except _TROUBLE as error:
-                say(f"slot {slot.number}: asked again later: {str(error)[:120]}")
+                if not slot.unheard:
+                    say(f"slot {slot.number}: asked again later: {str(error)[:120]}")
+                slot.unheard = True
+            else:
+                slot.unheard = False
 
     def running(self, *, endless_only: bool = False) -> list[Run]:
         """The jobs whose trainers run, for the faults to choose from."""
@@ -166,6 +173,7 @@ class Fleet:
             status = run.job.status()
             newest = self.commits.look(f"{self.namespace}/{run.job.name}", status)
             slot.seen = (newest.run, newest.step) if newest is not None else (0, 0)
+            times.check(run.job.name, status)
             phase = status.get("phase")
             if phase == "Succeeded":
                 self._succeeded(slot, run, status)
