@@ -11,7 +11,7 @@ from statistics import median
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from deploy.kind.console import Problem
+from deploy.kind.console import Problem, say
 
 WITHIN_S = 300.0
 _EVERY_S = 1.0
@@ -68,3 +68,4 @@ class Recoveries:
                 self.seconds[kind].append(time.monotonic() - began)
             else:
                 self.breaches.append(f"{kind}: {whom} is not well again within {self._within_s:.0f} s")
+                say(f"BREACH: {self.breaches[-1]}")
