@@ -33,8 +33,11 @@ def _sweep(lab: Lab) -> None:
 
     The server writes `.<name><digits>` and renames it; the real service has no such files.
     """
-    node = lab.kube.nodes()[0]
-    words = ("find", _FILES, "-type", "f", "-name", ".*[0-9][0-9][0-9][0-9][0-9][0-9]", "-print", "-delete")
-    swept = lab.kube.docker("exec", node, *words).split()
+    swept = lab.kube.docker("exec", lab.kube.nodes()[0], *sweeping(_FILES)).split()
     if swept:
         say(f"half-written by the bucket's server, and swept: {', '.join(swept)}")
+
+
+def sweeping(folder: str) -> tuple[str, ...]:
+    """The command that deletes half-written files below a folder, and prints their names."""
+    return ("find", folder, "-type", "f", "-name", ".*[0-9][0-9][0-9][0-9][0-9][0-9]", "-print", "-delete")
