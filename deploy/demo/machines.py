@@ -28,7 +28,12 @@ def container_id(pod: Any, container: str) -> str:
 
 def sigkill(kube: Kube, pod: Any, container: str) -> None:
     """Kill a container's processes with SIGKILL, behind the kubelet's back."""
-    words = ("ctr", *_NAMESPACE, "tasks", "kill", "--signal", "SIGKILL", "--all", container_id(pod, container))
+    signal(kube, pod, container, "SIGKILL")
+
+
+def signal(kube: Kube, pod: Any, container: str, name: str) -> None:
+    """Send a signal to a container's processes, behind the kubelet's back."""
+    words = ("ctr", *_NAMESPACE, "tasks", "kill", "--signal", name, "--all", container_id(pod, container))
     kube.docker("exec", pod.spec.node_name, *words)
 
 

@@ -23,6 +23,8 @@ from tests.e2e.harness.pod_history import PodHistory
 from tests.soak import leftovers, slopes, table
 from tests.soak.faults import Storm
 from tests.soak.jobs import Fleet, make_namespace
+from tests.soak.on_cluster import signal_api
+from tests.soak.recoveries import WITHIN_S, Recoveries
 from tests.soak.usage import Usage
 
 _TEND_S = 2.0
@@ -50,12 +52,14 @@ def _soak(lab: Lab, minutes: float, seed: int) -> int:
     bucket = threading.Lock()
     history = PodHistory(lab)
     fleet = Fleet(lab, namespace, history, random.Random(seed + 1), bucket)
-    storm = Storm(lab, fleet, bucket, seed)
+    recoveries = Recoveries()
+    storm = Storm(lab, fleet, recoveries, bucket, seed)
     usage = Usage(lab)
     try:
         _weather(fleet, storm, minutes * 60)
         say("soak: no more faults; everything must go on, and then leave nothing behind")
         storm.stop()
+        _recover(fleet, recoveries)
         fleet.settle(_SETTLE_S)
         usage.stop()
         fleet.book.breaches += leftovers.of_operators(lab)
@@ -69,10 +73,11 @@ def _soak(lab: Lab, minutes: float, seed: int) -> int:
         if not os.environ.get("KEEP"):
             lab.core.delete_namespace(namespace, _request_timeout=REPLY_S)
     verdicts = slopes.judge(usage.samples)
-    breaches = fleet.book.breaches + [one.breach for one in verdicts if one.breach]
+    breaches = fleet.book.breaches + recoveries.breaches + [one.breach for one in verdicts if one.breach]
     if minutes >= 15:
+        breaches += storm.never_made()
         breaches += [f"{one.role}: too little was seen of its {one.limit.what}" for one in verdicts if one.unjudged]
-    print(table.of_events(storm.counts, storm.refused, fleet.book))
+    print(table.of_events(storm.counts, storm.refused, recoveries, fleet.book))
     print(table.of_usage(verdicts))
     print(table.of_breaches(breaches, minutes, seed))
     return 1 if breaches else 0
@@ -90,9 +95,20 @@ def _weather(fleet: Fleet, storm: Storm, seconds: float) -> None:
         time.sleep(_TEND_S)
 
 
+def _recover(fleet: Fleet, recoveries: Recoveries) -> None:
+    """Look on until all that was hit is well again, or has used up its time."""
+    end = time.monotonic() + WITHIN_S + 30
+    while recoveries.pending and time.monotonic() < end:
+        fleet.tend()
+        time.sleep(_TEND_S)
+
+
 def _mend(lab: Lab) -> None:
     """Bring back whatever a fault that could not be undone has left away."""
     try:
+        signal_api(lab, "CONT")
+        for node in lab.workers():
+            lab.kube.kubectl("uncordon", node)
         for number in range(1, len(lab.workers()) + 1):
             faults.bring_back(lab.kube, number)
         scale_bucket(lab, 1)

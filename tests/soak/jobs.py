@@ -19,12 +19,16 @@ from tests.e2e.harness.plain_trainer import state_after
 from tests.e2e.harness.pod_history import PodHistory
 from tests.e2e.harness.runs import Run, Runs
 from tests.e2e.harness.waiting import until
+from tests.soak import times
+from tests.soak.commits import CommitWatch
+from tests.soak.recoveries import Ask
 
 Fields = dict[str, Any]
 
 # Jobs that end by themselves, and jobs that go on until they are deleted: those are the long lives of sidecars.
 _SHORT_STEPS, _ENDLESS_STEPS = (60, 240), 100_000
 _STEP_S = 0.3
+_SIZE = 20_000
 # A short job takes 18 s to 72 s undisturbed. Every fault may cost it a minute.
 _LONGEST_S = 900.0
 _GONE_S = 240.0
@@ -42,6 +46,12 @@ class Slot:
     since: float = 0.0
     jobs: int = 0
     deleting: bool = False
+    # Begin anew as soon as the object is gone, though its pods may still be there.
+    again_at_once: bool = False
+    # The newest commit that was seen of it: run and step.
+    seen: tuple[int, int] = (0, 0)
+    # The last look at it failed, as it does while the bucket or the API server is away.
+    unheard: bool = False
 
 
 @dataclass
@@ -66,6 +76,7 @@ class Fleet:
         self._bucket = bucket
         self.namespace = namespace
         self.book = Book()
+        self.commits = CommitWatch(lab.bucket, _SIZE)
         self.slots = [Slot(0, endless=True), Slot(1, endless=True), Slot(2, endless=False), Slot(3, endless=False)]
 
     def tend(self) -> None:
@@ -76,12 +87,18 @@ class Fleet:
             except AssertionError as error:
                 self._breach(slot, str(error))
             except _TROUBLE as error:
-                say(f"slot {slot.number}: asked again later: {str(error)[:120]}")
+                if not slot.unheard:
+                    say(f"slot {slot.number}: asked again later: {str(error)[:120]}")
+                slot.unheard = True
+            else:
+                slot.unheard = False
 
-    def running(self) -> list[Run]:
+    def running(self, *, endless_only: bool = False) -> list[Run]:
         """The jobs whose trainers run, for the faults to choose from."""
         found = []
         for slot in self.slots:
+            if endless_only and not slot.endless:
+                continue
             try:
                 if slot.run is not None and not slot.deleting and slot.run.job.status().get("phase") == "Running":
                     found.append(slot.run)
@@ -89,13 +106,27 @@ class Fleet:
                 continue
         return found
 
-    def delete(self, run: Run) -> None:
-        """Delete a job; its slot is filled again once it is gone."""
+    def delete(self, run: Run, *, again_at_once: bool = False) -> None:
+        """Delete a job; its slot is filled again once it is gone, with its pods or at once."""
+        run.job.delete()
         for slot in self.slots:
             if slot.run is run:
-                slot.deleting = True
-        run.job.delete()
+                slot.deleting, slot.again_at_once = True, again_at_once
         self.book.counts["deleted"] += 1
+
+    def goes_on(self, run: Run, *, by_new_run: bool, applied_again: bool = False) -> Ask:
+        """Whether the job has committed anew since now: by any run, or by a run that began after the newest one."""
+        slot = next((one for one in self.slots if one.run is run), None)
+        before = slot.seen if slot is not None else (0, 0)
+
+        def ask() -> bool | None:
+            if slot is None or (slot.run is not run and not applied_again):
+                return None
+            if (slot.seen[0] > before[0]) if by_new_run else (slot.seen > before):
+                return True
+            return None if slot.deleting and not applied_again else False
+
+        return ask
 
     def settle(self, within_s: float) -> None:
         """After the last fault every job must go on: it commits anew, or ends well. Then all are deleted and judged."""
@@ -115,7 +146,7 @@ class Fleet:
                 self._breach(slot, str(error))
         for slot in self.slots:
             if slot.run is not None:
-                slot.deleting = True
+                slot.deleting, slot.again_at_once = True, False
                 slot.run.job.delete()
         for slot in self.slots:
             if slot.run is not None:
@@ -140,6 +171,9 @@ class Fleet:
             self._gone(slot)
         else:
             status = run.job.status()
+            newest = self.commits.look(f"{self.namespace}/{run.job.name}", status)
+            slot.seen = (newest.run, newest.step) if newest is not None else (0, 0)
+            times.check(run.job.name, status)
             phase = status.get("phase")
             if phase == "Succeeded":
                 self._succeeded(slot, run, status)
@@ -156,10 +190,12 @@ class Fleet:
         workers = 2 if slot.number % 2 == 0 else 1
         change = {"recovery": {"nodeLostTimeout": "10s", "maxRestarts": 100, "backoff": {"initial": "1s", "max": "5s"}}}
         slot.run = self._runs.plain(
-            name, change, workers=workers, STEPS=slot.steps, STEP_SECONDS=_STEP_S, CLIENT=1, SIZE=20_000
+            name, change, workers=workers, STEPS=slot.steps, STEP_SECONDS=_STEP_S, CLIENT=1, SIZE=_SIZE
         )
         slot.since = time.monotonic()
-        slot.deleting = False
+        slot.deleting = slot.again_at_once = False
+        if not slot.endless:
+            slot.seen = (0, 0)
         self.book.counts["started"] += 1
 
     def _succeeded(self, slot: Slot, run: Run, status: Fields) -> None:
@@ -189,7 +225,12 @@ class Fleet:
                 within_s=wait_s,
                 explain=run.explain,
             )
-        elif run.job.exists() or run.job.pods():
+        elif run.job.exists() or (run.job.pods() and not slot.again_at_once):
+            return
+        if slot.again_at_once:
+            # Judged with the job that takes its place: on the same prefix, while this one may still be written to.
+            slot.run = None
+            self.book.counts["applied again"] += 1
             return
         with self._bucket:
             promises.commits_are_right(self._lab.bucket, prefix)

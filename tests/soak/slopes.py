@@ -62,13 +62,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came out for one thing. `per_hour` is None where too little was seen to tell."""
+    """What came out for one thing. `first` and `last` are the medians, over all lives, of the first sample after the
+    warm-up and the last one; `per_hour` is None where too little was seen to tell."""
 
     role: str
     limit: Limit
     lives: int
     seen_s: float
-    middle: float
+    first: float
+    last: float
     highest: float
     per_hour: float | None
 
@@ -106,10 +108,16 @@ def _verdict(role: str, limit: Limit, lives: list[list[Sample]]) -> Verdict:
         limit=limit,
         lives=sum(bool(track) for track in tracks),
         seen_s=seen,
-        middle=median(every) if every else 0.0,
+        first=_middle(track[0][1] for track in grown if track),
+        last=_middle(track[-1][1] for track in grown if track),
         highest=max(every, default=0.0),
         per_hour=_slope(grown) if seen >= ENOUGH_S else None,
     )
+
+
+def _middle(values: Iterable[float]) -> float:
+    found = list(values)
+    return median(found) if found else 0.0
 
 
 def _slope(tracks: Iterable[list[tuple[float, float]]]) -> float | None:

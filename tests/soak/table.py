@@ -6,21 +6,26 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tests.soak.jobs import Book
+from tests.soak.recoveries import Recoveries
 from tests.soak.slopes import MIB, Verdict
 
 
-def of_events(made: Counter[str], refused: Counter[str], book: Book) -> str:
-    """The faults and the jobs."""
-    rows = [("fault", "made", "not possible")]
-    rows += [(name, str(made[name]), str(refused[name])) for name in sorted(set(made) | set(refused))]
-    jobs = ", ".join(f"{book.counts[word]} {word}" for word in ("started", "succeeded", "deleted", "judged"))
+def of_events(made: Counter[str], refused: Counter[str], recoveries: Recoveries, book: Book) -> str:
+    """The faults with the time until all was well again, and the jobs."""
+    rows = [("fault", "made", "not possible", "recoveries", "median", "max", "moot")]
+    for kind in sorted(set(made) | set(refused)):
+        seen, middle, longest = recoveries.told(kind)
+        times = (f"{middle:.0f} s", f"{longest:.0f} s") if seen else ("-", "-")
+        rows.append((kind, str(made[kind]), str(refused[kind]), str(seen), *times, str(recoveries.moot[kind])))
+    words = ("started", "succeeded", "deleted", "applied again", "judged")
+    jobs = ", ".join(f"{book.counts[word]} {word}" for word in words)
     causes = ", ".join(f"{cause} {count}" for cause, count in book.causes.most_common())
     return f"\n{_aligned(rows)}\n\njobs: {jobs}\nattempts of those that succeeded: {causes or 'none'}"
 
 
 def of_usage(verdicts: Sequence[Verdict]) -> str:
     """What was used, and how it grew."""
-    rows = [("process", "what", "lives", "seen", "median", "highest", "limit", "growth/h", "limit/h", "")]
+    rows = [("process", "what", "lives", "seen", "first", "last", "highest", "limit", "growth/h", "limit/h", "")]
     for one in verdicts:
         scale = MIB if one.limit.what == "memory" else 1.0
         unit = " MiB" if one.limit.what == "memory" else ""
@@ -31,7 +36,8 @@ def of_usage(verdicts: Sequence[Verdict]) -> str:
                 one.limit.what,
                 str(one.lives),
                 f"{one.seen_s:.0f} s",
-                f"{one.middle / scale:.0f}{unit}",
+                f"{one.first / scale:.0f}{unit}",
+                f"{one.last / scale:.0f}{unit}",
                 f"{one.highest / scale:.0f}{unit}",
                 f"{one.limit.most / scale:.0f}{unit}",
                 growth,

@@ -2,7 +2,8 @@
 
 Normally the oldest goes first, so that all slots work on the same step and every one is committed. When saves come
 faster than uploads, something has to give: at most `LIMIT` steps are held, and the ones to give up are chosen by their
-numbers alone, so that all slots give up the same ones. In a hurry the newest goes first.
+numbers alone, so that all slots give up the same ones. In a hurry the newest goes first, or the newest of those that
+are not newer than `through`, where what came later is not waited for.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Backlog:
         self._pins: dict[int, Pin] = {}
         self._busy: int | None = None
         self.hurry = False
+        self.through: int | None = None
 
     def __contains__(self, step: int) -> bool:
         return step in self._pins
@@ -37,7 +39,7 @@ class Backlog:
         self._busy = None
         if not self._pins:
             return None
-        self._busy = max(self._pins) if self.hurry else min(self._pins)
+        self._busy = self.hurried if self.hurry and self.hurried is not None else min(self._pins)
         return self._pins[self._busy]
 
     def take(self, step: int) -> Pin:
@@ -56,10 +58,15 @@ class Backlog:
         """Remove and return the steps older than a committed one: nobody would restore them any more."""
         return [self._pins.pop(step) for step in sorted(self._pins) if step < committed]
 
+    def awaited(self, through: int | None) -> bool:
+        """Say whether a step is held that is not newer than `through`."""
+        return any(through is None or step <= through for step in self._pins)
+
     @property
-    def newest(self) -> int | None:
-        """The newest held step."""
-        return max(self._pins, default=None)
+    def hurried(self) -> int | None:
+        """The step that goes first in a hurry."""
+        wanted = [step for step in self._pins if self.through is None or step <= self.through]
+        return max(wanted or self._pins, default=None)
 
     @property
     def bytes(self) -> int:

@@ -167,11 +167,15 @@ class Keeper:
             self._store_state = StoreState()
             return changed
 
-    async def flush(self, limit_s: float | None = None) -> bool:
-        """Send all that is complete, the newest first, and return whether it all arrived within `limit_s` seconds."""
+    async def flush(self, limit_s: float | None = None, *, through: int | None = None) -> bool:
+        """Send all that is complete, the newest first, and return whether it all arrived within `limit_s` seconds.
+
+        `through` is the last step that is waited for: a trainer that goes on may save as fast as uploads go, and what
+        its peers hold of an earlier step would wait behind all of that.
+        """
         end = self._clock.monotonic() + (self._config.flush_timeout_s if limit_s is None else limit_s)
         self._flushes += 1
-        self._backlog.hurry = True
+        self._backlog.hurry, self._backlog.through = True, through
         self._phase = "Flushing"
         done = False
         try:
@@ -180,7 +184,7 @@ class Keeper:
                 clean = self._store_state.ready and (self._recovered or self._commits is None)
                 late = self._clock.monotonic() >= end
                 # What changed may have made room for more; when the time is over only what is left counts.
-                idle = not (self._backlog or self._unheld or self._blind) and (late or not changed)
+                idle = not self._awaits(through) and (late or not changed or through is not None)
                 done = self._fenced is not None or (clean and idle)
                 if done or late:
                     return done
@@ -188,8 +192,12 @@ class Keeper:
                     await self._clock.sleep(_FLUSH_PAUSE_S)
         finally:
             self._flushes -= 1
-            self._backlog.hurry = self._flushes > 0
+            self._backlog.hurry, self._backlog.through = self._flushes > 0, None
             self._phase = "Flushed" if done else "Watching"
+
+    def _awaits(self, through: int | None) -> bool:
+        unheld = any(through is None or step <= through for step in self._unheld)
+        return self._blind or unheld or self._backlog.awaited(through)
 
     async def finish(self, limit_s: float | None = None) -> Outcome:
         """Flush at the end of the pod and return what remains of this sidecar. Never waits for other slots."""
@@ -312,7 +320,7 @@ class Keeper:
         return True
 
     def _may_go_on(self, step: int) -> bool:
-        return not self._backlog.hurry or self._backlog.newest == step
+        return not self._backlog.hurry or self._backlog.hurried == step
 
     async def _drop_known(self, commits: RunCommits) -> None:
         """Let go of what needs no upload any more."""

@@ -31,6 +31,7 @@ class Commander:
         self._clock = clock
         self._spawner = spawner
         self._active: set[str] = set()
+        self._drained_through: dict[str, int] = {}
         self._done: deque[str] = deque(maxlen=_REMEMBERED)
 
     @property
@@ -61,6 +62,7 @@ class Commander:
             self._active.discard(command.id)
         if done:
             self._done.append(command.id)
+            self._drained_through.pop(command.id, None)
 
     async def _checkpoint(self, command: wire.Command) -> bool:
         end = self._end(command)
@@ -95,7 +97,9 @@ class Commander:
                 save_by = now + min(_LONGEST_SAVE_S, _SAVE_SHARE * (end - now))
                 while self._clock.monotonic() < save_by and self._keeper.state.last_complete == before:
                     await self._clock.sleep(_TURN_S)
-            return await self._keeper.flush(max(0.0, end - self._clock.monotonic()))
+            # Begun again, it waits for the same step: a trainer that goes on must not put the end off.
+            through = self._drained_through.setdefault(command.id, self._keeper.state.last_complete or 0)
+            return await self._keeper.flush(max(0.0, end - self._clock.monotonic()), through=through)
         finally:
             self._socket.withdraw(command.id)
 

@@ -142,7 +142,7 @@ def test_slots_that_look_at_different_times_keep_steps_in_common(count: int, lag
             backlog.surplus(every)
         kept.append({step for step in range(every, every * count + 1, every) if step in backlog})
         assert len(kept[-1]) <= LIMIT
-        assert backlog.newest is None or backlog.newest == every * (count - behind)
+        assert backlog.hurried is None or backlog.hurried == every * (count - behind)
     if count > lag:
         assert every in kept[0] & kept[1]
 

@@ -14,6 +14,7 @@ from holdfast.sidecar.commands import Commander
 from holdfast.sidecar.running import Ears
 from holdfast.sidecar.termination import EXIT_CODES, LIMIT, fitted, leave, tell_step
 from holdfast.sidecar.trainer_socket import TrainerSocket
+from tests.support.bucket import Hook
 from tests.support.clock import run_until
 from tests.support.gang import Gang
 
@@ -133,6 +134,30 @@ async def test_a_drain_that_could_not_send_all_is_not_acknowledged_and_begun_aga
     bench.commander.take([bench.command("Drain", within_s=60)])
     await bench.acknowledged(40)
     assert bench.keeper.state.committed == 100
+
+
+async def test_a_drain_does_not_run_after_a_trainer_that_saves_as_fast_as_uploads_go(tmp_path: Path) -> None:
+    """The worker that is left of a broken gang trains on until its pod is deleted, and nobody commits what it saves."""
+    bench = Bench(tmp_path, 0, slot="0-1")
+    await bench.start()
+    gang = bench.gang
+    slow = Hook(on_before=lambda verb, _: gang.clock.sleep(1.5 if verb == "put" else 0.0))
+    gang.stores["0-1"].faults = slow
+
+    async def train_on() -> None:
+        for step in range(200, 10_000, 100):
+            await gang.clock.sleep(3)
+            gang.save(step, "0-1")
+
+    gang.save(100)
+    await gang.run(gang.keepers["0-0"].tick())
+    gang.spawner.spawn(train_on(), name="trainer")
+    try:
+        bench.commander.take([bench.command("Drain", within_s=15)])
+        assert await bench.acknowledged(60) <= 15
+        assert bench.keeper.state.committed == 100
+    finally:
+        await gang.spawner.stop()
 
 
 async def test_a_cadence_is_passed_on(bench: Bench) -> None:
