@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from holdfast.api.wire import Commit, Outcome
@@ -90,7 +92,7 @@ def test_a_failed_job_stops_what_still_runs_and_keeps_the_logs_of_the_rest() -> 
 def test_a_pod_of_an_older_attempt_that_comes_after_the_success_is_stopped(checkpoint: bool) -> None:
     """A create may arrive when its sender is long gone; without a checkpoint nothing else ends its trainer."""
     done = {"type": "Succeeded", "status": "True", "reason": "Succeeded", "lastTransitionTime": b.stamp(b.NOW)}
-    spec = {} if checkpoint else {"checkpoint": None}
+    spec: dict[str, Any] = {} if checkpoint else {"checkpoint": None}
     job = b.job(b.attempt_status(2, phase="Succeeded", conditions=[done]), ttlAfterFinished="0s", **spec)
     own = (b.succeeded(0, words(300, 300), 2), b.succeeded(1, words(300, 300), 2))
     for late in (b.running(0), b.pod(0, phase="Pending"), b.failed(0)):
