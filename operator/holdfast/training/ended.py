@@ -93,6 +93,18 @@ def stop_the_rest(view: View) -> Plan:
     return Plan(actions=stop.actions, commands=stop.commands, requeue_after_s=stop.requeue_after_s)
 
 
+def stop_the_late(view: View) -> Plan | None:
+    """Stop pods of older attempts that a succeeded job got late: a create may arrive when its sender is long gone.
+
+    Its own pods have ended, and stay for their logs. None where there are no others.
+    """
+    if not view.older:
+        return None
+    since = expiry.ended_at(view, ConditionType.SUCCEEDED) or view.now
+    stop = stopping.stop(view, view.older, since, broken=True)
+    return Plan(actions=stop.actions, commands=stop.commands, requeue_after_s=stop.requeue_after_s)
+
+
 def _may_be_the_node(view: View, end: Ending, decision: recovery.GiveUp) -> bool:
     """Say whether the loss of a node may yet turn out to be behind the failure that would end the job for good.
 

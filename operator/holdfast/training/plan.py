@@ -43,7 +43,7 @@ def plan(observed: Observed, now: datetime) -> Plan:
     if deletion.guarded(job):
         return deletion.stop(view)
     if _is(view, ConditionType.SUCCEEDED):
-        return expiry.expire(view, ConditionType.SUCCEEDED)
+        return ended.stop_the_late(view) or expiry.expire(view, ConditionType.SUCCEEDED)
     if _is(view, ConditionType.FAILED):
         return ended.stop_the_rest(view)
     if view.current and not suspension.closed(view) and trainers_succeeded(view):

@@ -47,8 +47,9 @@ class WatchedBucket(Bucket):
 class Promises:
     """Collects what was broken in `broken`.
 
-    `rewinds` says that a restore order is being served. `stale_creates`: a second leader may create a pod of an attempt
-    that is over, which is deleted at sight and cannot commit.
+    `rewinds` says that a restore order is being served. `stale_creates`: a second leader, or a create that arrives
+    late, may make a pod of an attempt that is over, which is deleted at sight, or of a job that is gone, which the
+    garbage collector takes; neither can commit.
     """
 
     def __init__(self, server: MemoryApiServer, bucket: WatchedBucket) -> None:
@@ -100,10 +101,15 @@ class Promises:
             if theirs == mine:
                 self.broken.append(f"two pods of one slot and attempt: {mine}")
             elif theirs[:4] != mine[:4]:
-                if self.stale_creates and theirs[:3] == mine[:3] and int(mine[3]) < int(theirs[3]):
+                over = theirs[2] == mine[2] and int(mine[3]) < int(theirs[3])
+                if self.stale_creates and (over or self._owner_is_gone(new)):
                     self.stale.add(new["metadata"]["uid"])
                     continue
                 self.broken.append(f"pods of two attempts at once: {theirs} and {mine}")
+
+    def _owner_is_gone(self, pod: Document) -> bool:
+        uid = pod["metadata"]["ownerReferences"][0]["uid"]
+        return all(job["metadata"]["uid"] != uid for job in self._server.all("trainingjobs"))
 
     def _written(self, verb: str, name: str) -> None:
         if verb != "put":

@@ -70,6 +70,8 @@ class Schedule:
             await self.choice.choice(self._begun)()
         await self.heal()
         await self.world.until_phase("Succeeded", limit_s=3600)
+        # What was created late goes at sight; a watch that tells nothing may put that off.
+        await run_until(self.world.clock, lambda: not self.world.promises.stale, limit_s=300)
 
     def tell(self, what: str) -> None:
         self.told.append(f"{self.world.clock.elapsed:.2f} {what}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from holdfast.api.wire import Commit, Outcome
-from holdfast.planning.plan import Delete, Plan
+from holdfast.planning.plan import PODS, Delete, Plan
 from holdfast.training.plan import plan
 from tests.unit.training import builders as b
 
@@ -84,3 +86,18 @@ def test_a_failed_job_stops_what_still_runs_and_keeps_the_logs_of_the_rest() -> 
     result = plan(b.observed(b.job(failed), b.running(0), b.failed(1)), b.NOW)
     assert [action.name for action in result.actions if isinstance(action, Delete)] == ["digits-0-0-1"]
     assert result.status is None
+
+
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_a_pod_of_an_older_attempt_that_comes_after_the_success_is_stopped(checkpoint: bool) -> None:
+    """A create may arrive when its sender is long gone; without a checkpoint nothing else ends its trainer."""
+    done = {"type": "Succeeded", "status": "True", "reason": "Succeeded", "lastTransitionTime": b.stamp(b.NOW)}
+    spec: dict[str, Any] = {} if checkpoint else {"checkpoint": None}
+    job = b.job(b.attempt_status(2, phase="Succeeded", conditions=[done]), ttlAfterFinished="0s", **spec)
+    own = (b.succeeded(0, words(300, 300), 2), b.succeeded(1, words(300, 300), 2))
+    for late in (b.running(0), b.pod(0, phase="Pending"), b.failed(0)):
+        result = plan(b.observed(job, *own, late), b.NOW)
+        assert result.actions == (Delete(PODS, "team", "digits-0-0-1", "pod-0-1-1", 30),)
+        assert result.status is None
+        assert result.write_ahead is None
+    assert plan(b.observed(job, *own), b.NOW).actions != (), "then the object goes in its time"
