@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from holdfast.app.currency import FAILED_S
+from holdfast.app.currency import FAILED_S, JOIN_AGAIN_S, JOIN_S
 from holdfast.app.operator import Replica
 from holdfast.app.put_off import TOLD_AFTER_S
 from holdfast.cluster.client import LIST_PAGE, PAGE_S
 from holdfast.planning.plan import PODS, TRAINING_JOBS
 from holdfast.seams import ApiError
-from tests.cluster.test_replica import House
+from tests.cluster.test_replica import WORKERS, House
 from tests.support.clock import run_until
 from tests.support.reflecting import pod
 
@@ -135,3 +135,16 @@ async def test_a_job_whose_pods_cannot_be_listed_is_told_of(house: House, caplog
     house.server.faults.reset()
     await house.until(seen=2)
     assert unconfirmed(replica) == 0
+
+
+async def test_a_list_that_takes_long_does_not_hold_all_workers(house: House) -> None:
+    await starting(house)
+    await house.clock.advance(2)
+    house.server.faults.latency = lambda method, path: 60.0 if (method, path) == ("GET", PODS.collection(None)) else 0.0
+    for number in range(3 * WORKERS):
+        house.job(f"new-{number}")
+    await house.clock.advance(0.5)
+    lone = house.job("lone")["metadata"]["uid"]
+    for number in range(2):
+        house.server.put("pods", house.planner.pod_of("ns", "lone", lone, f"lone-{number}"))
+    assert await house.until(name="lone", seen=2) < JOIN_S + JOIN_AGAIN_S + 1

@@ -22,6 +22,7 @@ from tests.support.apiserver_faults import matching
 from tests.support.clock import SeededRandom, SeededSpawner, VirtualClock, run_until
 
 Document = dict[str, Any]
+WORKERS = 4
 
 
 class TwoPods:
@@ -91,7 +92,7 @@ class House:
         spawner = SeededSpawner(len(self.power))
         self.power.append(spawner)
         settings = OperatorSettings(
-            namespace="system", pod_name=name, pod_ip="10.0.0.1", sidecar_image="image", workers=4
+            namespace="system", pod_name=name, pod_ip="10.0.0.1", sidecar_image="image", workers=WORKERS
         )
         registrations = (Registration(TRAINING_JOBS, labels.JOB_NAME, self.planner.plan),)
         replica = Replica(settings, self.server, self.clock, SeededRandom(1), spawner, registrations=registrations)

@@ -15,9 +15,11 @@ from holdfast.cluster.lease import LeaseElector
 from holdfast.planning.observed import Observed
 from holdfast.planning.plan import PODS, TRAINING_JOBS, Action, Create, Delete, Plan, StatusWrite
 from holdfast.seams import ApiError
+from holdfast.training.plan import plan as plan_training
 from tests.cluster.test_replica import House, TwoPods
 from tests.support.apiserver_faults import matching
 from tests.support.clock import run_until
+from tests.unit.training.builders import spec
 
 
 class Attempts(TwoPods):
@@ -183,3 +185,68 @@ async def test_what_came_while_nobody_led_is_planned_in_the_next_term(house: Hou
     house.server.faults.latency = lambda method, path: 0.0
     await house.until(seen=2, attempt=2)
     await house.until(name="k", seen=2, attempt=1)
+
+
+@pytest.fixture
+def kept_pods(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the pods of a job that is gone stay, as they do while they use their grace."""
+    monkeypatch.setattr(house.server.store, "orphaned", lambda owner: None)
+
+
+@pytest.mark.usefixtures("kept_pods")
+async def test_a_job_of_the_same_name_does_not_meet_pods_that_were_never_seen(house: House) -> None:
+    there: list[set[str]] = []
+
+    def look(_: Any) -> None:
+        names = [pod["metadata"]["name"].split("-") for pod in house.server.all("pods")]
+        there.append({attempt for job, attempt, _ in names if job == "j"})
+
+    house.server.store.listeners.append(look)
+    await leading_without_hearing_of_pods(house)
+    # The list of the term is made for somebody else.
+    house.job("x", attempt=2)
+    await house.clock.advance(5)
+    house.job(attempt=2)
+    await run_until(house.clock, lambda: len(house.server.all("pods")) == 4, limit_s=10)
+    house.server.remove("trainingjobs", "ns", "j")
+    await house.clock.advance(1)
+    house.job(attempt=1)
+    await run_until(house.clock, lambda: house.status("j").get("attempt") == 1, limit_s=300)
+    assert {"2"} in there
+    assert {"1", "2"} not in there
+
+
+class Training(TwoPods):
+    """The planner of TrainingJobs."""
+
+    def plan(self, observed: Observed, now: datetime) -> Plan:
+        return plan_training(observed, now)
+
+
+@pytest.mark.usefixtures("kept_pods")
+@pytest.mark.parametrize("what", ["suspend", "delete"])
+async def test_no_pod_is_taken_for_gone_that_was_never_seen(house: House, what: str) -> None:
+    house.planner = Training()
+    await leading_without_hearing_of_pods(house)
+    house.job("t", **spec(runtime={"framework": "Plain"}))
+
+    def left() -> list[Any]:
+        return [pod for pod in house.server.all("pods") if not pod["metadata"].get("deletionTimestamp")]
+
+    await run_until(house.clock, lambda: len(left()) == 2, limit_s=20)
+    over: list[int] = []
+
+    def look(_: Any) -> None:
+        """Note how many pods nobody has deleted when the job says that none is left, or lets itself go."""
+        job = house.server.find("trainingjobs", "ns", "t")
+        if job is None or job.get("status", {}).get("phase") == "Suspended":
+            over.append(len(left()))
+
+    house.server.store.listeners.append(look)
+    if what == "suspend":
+        house.server.merge("trainingjobs", "ns", "t", {"spec": {"suspend": True}})
+    else:
+        path = TRAINING_JOBS.item("ns", "t")
+        await house.server.request("DELETE", path, body=b"{}")
+    await run_until(house.clock, lambda: bool(over), limit_s=400)
+    assert set(over) == {0}

@@ -11,22 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Awaitable
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from holdfast.app.kinds import Registration
 from holdfast.app.watched import MANAGED, Watched
 from holdfast.cluster.client import ApiClient
 from holdfast.cluster.objects import Identity, Key, reached, version_number
+from holdfast.cluster.waiting import wait_for_event
 from holdfast.planning.plan import PODS, Resource
-from holdfast.seams import ApiError, Clock
-
-T = TypeVar("T")
+from holdfast.seams import ApiError, Clock, Spawner
 
 # For so long a list that has failed is not made again.
 FAILED_S = 5.0
+# A list that takes longer than this is waited for by nobody but who makes it; the others look again after a while.
+JOIN_S = 1.0
+JOIN_AGAIN_S = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -47,17 +47,26 @@ class _Listed:
     objects: dict[Key, Identity]
 
 
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A list that is being made, since when, and what is set when it has ended."""
+
+    began: float
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Currency:
     """Compares caches with the API server."""
 
-    def __init__(self, watched: Watched, client: ApiClient, clock: Clock) -> None:
+    def __init__(self, watched: Watched, client: ApiClient, clock: Clock, spawner: Spawner) -> None:
         self._watched = watched
         self._client = client
         self._clock = clock
+        self._spawner = spawner
         self._listed: dict[Resource, _Listed] = {}
         self._pods: dict[tuple[Resource, Key], list[str]] | None = None
         self._failed: dict[Resource, tuple[float, ApiError]] = {}
-        self._listing: defaultdict[Resource, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._under_way: dict[Resource, _UnderWay] = {}
 
     def forget(self) -> None:
         """Have everything asked anew: a term has ended."""
@@ -77,33 +86,43 @@ class Currency:
         return await self.shown_now(registration, key)
 
     async def _list(self, resource: Resource) -> _Listed:
-        async with self._listing[resource]:
-            if (listed := self._listed.get(resource)) is None:
-                self._raise_if_failed(resource)
-                version, found = await self._told(resource, self._client.identities(resource))
-                listed = self._listed[resource] = _Listed(version, {item.key: item for item in found})
-            return listed
+        while (listed := self._listed.get(resource)) is None:
+            await self._make_or_join(resource, self._list_objects)
+        return listed
 
-    async def _list_pods(self) -> dict[tuple[Resource, Key], list[str]]:
-        async with self._listing[PODS]:
-            if self._pods is None:
-                self._raise_if_failed(PODS)
-                found: dict[tuple[Resource, Key], list[str]] = {}
-                for header in await self._told(PODS, self._client.list_headers(PODS, "", MANAGED)):
-                    for registration, key in self._watched.owners_of(header):
-                        found.setdefault((registration.resource, key), []).append(header.metadata.uid)
-                self._pods = found
-            return self._pods
+    async def _list_objects(self, resource: Resource) -> None:
+        version, found = await self._client.identities(resource)
+        self._listed[resource] = _Listed(version, {item.key: item for item in found})
 
-    async def _told(self, resource: Resource, listing: Awaitable[T]) -> T:
-        """Return what a list brings; where it fails, nobody makes it again for a while. Raises `ListFailed`."""
+    async def _list_pods(self, resource: Resource) -> None:
+        found: dict[tuple[Resource, Key], list[str]] = {}
+        for header in await self._client.list_headers(resource, "", MANAGED):
+            for registration, key in self._watched.owners_of(header):
+                found.setdefault((registration.resource, key), []).append(header.metadata.uid)
+        self._pods = found
+
+    async def _make_or_join(self, resource: Resource, make: Callable[[Resource], Awaitable[None]]) -> None:
+        """Make a list, or wait for the one that is being made: a moment only, or all workers would stand still for it.
+
+        Where it fails nobody makes it again for a while. Raises `ListFailed`.
+        """
+        if (other := self._under_way.get(resource)) is not None:
+            left_s = other.began + JOIN_S - self._clock.monotonic()
+            if not await wait_for_event(other.done, left_s, self._clock, self._spawner):
+                raise ListFailed(ApiError(0, "Listing", f"{resource.plural} are being listed"), JOIN_AGAIN_S)
+            return
+        self._raise_if_failed(resource)
+        mine = self._under_way[resource] = _UnderWay(self._clock.monotonic())
         try:
-            return await listing
+            await make(resource)
         except ApiError as error:
             self._failed[resource] = (self._clock.monotonic(), error)
             fields = {"resource": resource.plural, "problem": str(error)}
             logger.warning("pass.list_failed", extra={"fields": fields})
             raise ListFailed(error, FAILED_S) from error
+        finally:
+            del self._under_way[resource]
+            mine.done.set()
 
     def _raise_if_failed(self, resource: Resource) -> None:
         """Raise `ListFailed` while the last list of a kind has failed not long ago."""
@@ -134,7 +153,8 @@ class Currency:
         Asked before pods are created: those of an older attempt must be gone, and not merely unseen. What others
         created before this term is in its list; what this replica has created since, it expects to see.
         """
-        await self._list_pods()
+        while self._pods is None:
+            await self._make_or_join(PODS, self._list_pods)
         return self.known_to_show_pods(registration, key) or await self.shows_pods_now(registration, key)
 
     async def shows_pods_now(self, registration: Registration, key: Key) -> bool:

@@ -95,7 +95,7 @@ class Replica:
             self.inbox,
             self.commands,
             MissingNodes(client, clock, spawner),
-            Currency(self.watched, client, clock),
+            Currency(self.watched, client, clock, spawner),
             clock,
             self._installation_settings,
         )

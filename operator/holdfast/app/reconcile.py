@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from holdfast.app.accepted import AcceptedForms
 from holdfast.app.currency import Currency, ListFailed
@@ -42,7 +43,8 @@ class Memory:
     `created` are the pods that were made for the attempt that the last passes knew: one that is to be made again has
     vanished, which is what another leader does to the pods of an attempt that is over.
     `unseen` are those that were made, or may have been, and that the cache has not shown since: they may still be there
-    when the pods of the next attempt are to be made.
+    when the pods of the next attempt are to be made, or when all pods are to be gone.
+    `unsaid` is a status that waits for a rush to be over, with the UID of whose it is.
     """
 
     refusals: tuple[Refusal, ...] = ()
@@ -58,6 +60,7 @@ class Memory:
     put_off: PutOff | None = None
     created: frozenset[str] = field(default_factory=frozenset)
     unseen: frozenset[str] = field(default_factory=frozenset)
+    unsaid: tuple[str, Mapping[str, Any]] | None = None
     last: PassNote | None = None
 
     def doubt(self) -> None:
@@ -112,12 +115,16 @@ class Reconciler:
         self._rush: Rush[tuple[Registration, Key]] = Rush(clock)
         self.leading_since: datetime | None = None
         self._memories: dict[tuple[Registration, Key], Memory] = {}
+        # Objects that are gone while some of their pods were never seen: the next one of that name may meet them.
+        self._left_unseen: set[tuple[Registration, Key]] = set()
 
     async def reconcile(self, registration: Registration, key: Key) -> Outcome:
         """Make one pass for one object. Raises `LeadershipLost`."""
         slot = (registration, key)
         # A new leader counts from its start: taking over is no reason to write.
-        memory = self._memories.setdefault(slot, Memory(refreshed_at=self._clock.now()))
+        if (memory := self._memories.get(slot)) is None:
+            memory = Memory(refreshed_at=self._clock.now(), pods_doubted=slot in self._left_unseen)
+            self._memories[slot] = memory
         # Of what no cache knows there is nothing to plan, and nothing to ask: were it only unseen, its change wakes it.
         known = self._owner(registration, key) is not None
         if known and not memory.current and (put_off := await self._is_current(slot, memory)) is not None:
@@ -133,7 +140,7 @@ class Reconciler:
         if wait_s > 0:
             return Outcome(alarm_s=wait_s)
         began = self._clock.monotonic()
-        observed = self._observe(registration, key, memory)
+        observed = self._observe(registration, key, owner.uid, memory)
         unseen = {pod.spec.node_name for pod in observed.pods} - observed.nodes.keys() - {""}
         if unseen:
             observed = replace(observed, nodes={**observed.nodes, **await self._missing_nodes.find(unseen)})
@@ -141,15 +148,14 @@ class Reconciler:
         memory.refusals = tuple(item for item in memory.refusals if not self._exists(item, owner))
         plan = registration.plan(replace(observed, refusals=memory.refusals), self._clock.now())
         made = _new_pods(plan)
-        if made and (stop := await self._may_create(slot, made, memory)) is not None:
+        if (stop := await self._shows_pods(slot, made, memory)) is not None:
             return stop
         memory.put_off = None
         self._watched.plan_pools(key, _pools_of(plan))
         self._command(plan, memory)
         planning_s = self._clock.monotonic() - began
-        if made:
-            self._rush.started()
-        if (put_off_s := self._rush.put_off_s(slot, plan)) > 0:
+        if (put_off_s := self._rush.put_off_s(slot, plan)) > 0 and plan.status is not None:
+            memory.unsaid = (owner.uid, plan.status.wanted)
             alarm_s = put_off_s if plan.requeue_after_s is None else min(put_off_s, plan.requeue_after_s)
             return Outcome(alarm_s, planning_s=planning_s)
         # Also where the pass is cut off: nobody knows then how far it has come.
@@ -158,8 +164,12 @@ class Reconciler:
         memory.unseen -= made - {name for resource, name in result.made if resource == PODS}
         self._remember(plan, result, memory)
         memory.last = note(plan, result, self._clock.now())
+        if result.creates > len(result.refusals):
+            self._rush.started()
         if result.complete:
             memory.created = made if plan.write_ahead is not None else memory.created | made
+            memory.unsaid = None
+            self._rush.said(slot)
         again = result.dry_run is not None or result.read_claim is not None
         retry = result.conflict or bool(result.failures) or bool(result.refusals)
         alarms = [] if plan.requeue_after_s is None else [plan.requeue_after_s]
@@ -184,6 +194,7 @@ class Reconciler:
         for memory in self._memories.values():
             self._commands.drop(memory.commanded)
         self._memories.clear()
+        self._left_unseen.clear()
         self._watched.pools.forget_plans()
         self._currency.forget()
         self._accepted.clear()
@@ -209,26 +220,31 @@ class Reconciler:
         memory.doubted = memory.doubted and not memory.current
         return put_off
 
-    async def _may_create(self, slot: tuple[Registration, Key], made: frozenset[str], memory: Memory) -> Outcome | None:
-        """Make sure that pods which are to be made cannot meet others that the cache does not show.
+    async def _shows_pods(self, slot: tuple[Registration, Key], made: frozenset[str], memory: Memory) -> Outcome | None:
+        """Make sure that the plan was made from all pods there are.
 
-        One list tells it for all objects of a term; it is asked again where pods of an earlier attempt were made and
-        never seen.
+        None that is to be made may meet one that is unseen, and none may be taken for gone that was never seen.
+
+        One list tells it for all objects of a term; pods that were made and never seen are asked for again.
         """
         if made & memory.created:
             # Somebody has taken away what this replica made: its view of the object may be an old one.
             memory.doubt()
             return Outcome(again=True)
         memory.pods_doubted = memory.pods_doubted or not memory.unseen <= made
-        if not memory.pods_doubted and (memory.pods_current or self._currency.known_to_show_pods(*slot)):
-            memory.pods_current = True
-            return None
+        if not memory.pods_doubted:
+            if not made or memory.pods_current:
+                return None
+            memory.pods_current = self._currency.known_to_show_pods(*slot)
+            if memory.pods_current:
+                return None
         ask = self._currency.shows_pods_now if memory.pods_doubted else self._currency.shows_pods
         put_off = await self._asked(slot, memory, ask(*slot))
         memory.pods_current = put_off is None
         if put_off is not None:
             return put_off
         memory.pods_doubted, memory.unseen = False, frozenset()
+        self._left_unseen.discard(slot)
         # Others may have taken a node pool meanwhile: the plan is made anew.
         return Outcome(again=True)
 
@@ -250,7 +266,7 @@ class Reconciler:
         logger.warning("pass.put_off", extra={"fields": fields})
         return Outcome(retry=True)
 
-    def _observe(self, registration: Registration, key: Key, memory: Memory) -> Observed:
+    def _observe(self, registration: Registration, key: Key, uid: str, memory: Memory) -> Observed:
         watched = self._watched
         pods = tuple(watched.pods_of(registration, key))
         memory.unseen -= {pod.metadata.name for pod in pods}
@@ -276,6 +292,7 @@ class Reconciler:
             waiting=memory.waiting,
             refreshed_at=memory.refreshed_at,
             leading_since=self.leading_since,
+            unsaid=memory.unsaid[1] if memory.unsaid is not None and memory.unsaid[0] == uid else {},
             occupied_pools=watched.pools.occupied_by_others(key),
         )
 
@@ -324,6 +341,9 @@ class Reconciler:
     def _forget(self, slot: tuple[Registration, Key], memory: Memory) -> None:
         self._commands.drop(memory.commanded)
         self._watched.plan_pools(slot[1], ())
+        self._rush.said(slot)
+        if memory.unseen or memory.pods_doubted:
+            self._left_unseen.add(slot)
         del self._memories[slot]
 
 

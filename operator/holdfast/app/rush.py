@@ -1,4 +1,4 @@
-"""Work before words: in a rush of starting jobs, status that only tells how far a job is waits until pods are made.
+"""Work before words: in a rush of starting jobs, status that only tells that a job runs waits until all run.
 
 The API server is what limits a rush, and a write to a custom resource costs it as much as several pods. Each status
 that waits lets jobs start that are still waiting for their pods.
@@ -15,7 +15,7 @@ from holdfast.seams import Clock
 
 K = TypeVar("K", bound=Hashable)
 
-# So many objects that get pods within this time are a rush.
+# So many objects that get pods within this time are a rush; it lasts while so many get pods or come to run.
 OBJECTS = 16
 WITHIN_S = 1.0
 # Nobody's words wait longer than that.
@@ -28,47 +28,60 @@ class Rush(Generic[K]):
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._starts: deque[float] = deque(maxlen=OBJECTS)
-        self._put_off: dict[K, float] = {}
+        # Since when there is something to say, until it is said.
+        self._since: dict[K, float] = {}
+        self._waiting: set[K] = set()
 
     @property
     def under_way(self) -> bool:
-        """Say whether `OBJECTS` objects got pods within the last `WITHIN_S` seconds."""
+        """Say whether `OBJECTS` objects got pods or came to run within the last `WITHIN_S` seconds."""
         return len(self._starts) == OBJECTS and self._clock.monotonic() - self._starts[0] < WITHIN_S
 
     def started(self) -> None:
-        """Note that an object gets its pods now."""
+        """Note that an object has got pods, or that they run."""
         self._starts.append(self._clock.monotonic())
 
     def put_off_s(self, key: K, plan: Plan) -> float:
         """Return for how long what the plan says may wait; 0 where it has to be done now."""
-        now = self._clock.monotonic()
-        if not (self.under_way and only_tells(plan)):
-            self._put_off.pop(key, None)
+        self._waiting.discard(key)
+        if not only_tells(plan):
             return 0.0
-        left = self._put_off.setdefault(key, now) + PUT_OFF_S - now
-        if left <= 0:
-            del self._put_off[key]
+        if not self.under_way:
+            return 0.0
+        if key not in self._since:
+            self._since[key] = self._clock.monotonic()
+            # A rush lasts until its pods run: the API server is as busy with that as with making them.
+            self.started()
+        left = self._since[key] + PUT_OFF_S - self._clock.monotonic()
+        if left > 0:
+            self._waiting.add(key)
         return max(0.0, left)
+
+    def said(self, key: K) -> None:
+        """Note that an object's plan has been carried out, or that the object is gone."""
+        self._since.pop(key, None)
+        self._waiting.discard(key)
 
     def released(self) -> list[K]:
         """Return whose words waited for a rush that is over, once."""
-        if not self._put_off or self.under_way:
+        if not self._waiting or self.under_way:
             return []
-        keys = list(self._put_off)
-        self._put_off.clear()
+        keys = list(self._waiting)
+        self._waiting.clear()
         return keys
 
     def forget(self) -> None:
         """Start anew: another replica leads now."""
         self._starts.clear()
-        self._put_off.clear()
+        self._since.clear()
+        self._waiting.clear()
 
 
 def only_tells(plan: Plan) -> bool:
-    """Say whether all that the plan does is one status write that nothing follows from, neither trouble nor the end."""
+    """Say whether all that the plan does is one status write that may wait."""
     return (
-        plan.status is not None
+        plan.may_wait
+        and plan.status is not None
         and plan.status.wanted != plan.status.observed
-        and not (plan.write_ahead or plan.dry_run or plan.read or plan.actions or plan.absent)
-        and not (plan.events or plan.waiting)
+        and not (plan.write_ahead or plan.dry_run or plan.read or plan.actions or plan.absent or plan.events)
     )

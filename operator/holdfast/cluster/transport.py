@@ -5,6 +5,7 @@ The Lease is renewed over a transport of its own, with a pool that nothing else 
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -77,20 +78,22 @@ class HttpTransport:
             headers["Content-Type"] = content_type
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
-            for last in (False, True):
-                async with self._requests.request(
-                    method,
-                    self._url(path, query),
-                    data=body,
-                    headers=headers | self._access.token.header(),
-                    timeout=timeout,
-                ) as response:
-                    payload = await response.read()
-                    if response.status == 401 and not last and self._access.token.refresh():
-                        continue
-                    if response.status >= 300:
-                        raise _error(response, payload)
-                    return payload
+            # With a new token it is sent once more, in the time that is left.
+            async with asyncio.timeout(timeout_s):
+                for last in (False, True):
+                    async with self._requests.request(
+                        method,
+                        self._url(path, query),
+                        data=body,
+                        headers=headers | self._access.token.header(),
+                        timeout=timeout,
+                    ) as response:
+                        payload = await response.read()
+                        if response.status == 401 and not last and self._access.token.refresh():
+                            continue
+                        if response.status >= 300:
+                            raise _error(response, payload)
+                        return payload
         except TimeoutError as error:
             raise ApiError(0, "Timeout", f"{method} {path} had no answer within {timeout_s:.1f} s") from error
         except (aiohttp.ClientError, OSError) as error:

@@ -190,6 +190,26 @@ async def test_a_watch_that_breaks_says_so(site: Site, transport: HttpTransport)
     assert caught.value.status == 0
 
 
+async def test_a_new_token_gets_what_is_left_of_the_time_and_no_more(site: Site, tmp_path: Path) -> None:
+    held = tmp_path / "token"
+    held.write_text("old")
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.headers["Authorization"] == "Bearer old":
+            await asyncio.sleep(1.5)
+            held.write_text("new")
+            return web.json_response({}, status=401)
+        await asyncio.sleep(1.0)
+        return web.json_response({})
+
+    site.handler = handler
+    async with HttpTransport(access(site, Token(SystemClock(), path=held))) as transport:
+        with pytest.raises(ApiError) as caught:
+            await transport.request("POST", "/x", body=b"{}", timeout_s=2.0)
+    assert caught.value.reason == "Timeout"
+    assert len(site.seen) == 2
+
+
 @pytest.mark.parametrize("status", [401, 410, 500])
 async def test_a_watch_that_is_refused_says_why(site: Site, transport: HttpTransport, status: int) -> None:
     async def refuse(_: web.Request) -> web.StreamResponse:
