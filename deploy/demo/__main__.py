@@ -6,6 +6,7 @@ KEEP=1 leaves cluster and jobs up and prints how to reach them; a cluster that w
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 
@@ -24,6 +25,7 @@ _CLUSTER = "HOLDFAST_CLUSTER"
 
 def main() -> int:
     """Play the demo; returns the exit code."""
+    argparse.ArgumentParser(prog="python -m deploy.demo", description=__doc__).parse_args()
     name = os.environ.get(_CLUSTER, "holdfast")
     keep = os.environ.get("KEEP", "") not in ("", "0")
     console = Console()

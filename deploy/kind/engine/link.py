@@ -33,10 +33,18 @@ def connect(engine_id: str, pid: int, addresses: Addresses) -> None:
 
 
 def disconnect(engine_id: str) -> None:
-    """Remove the link if it is there; its routes go with it."""
+    """Remove the link if it is there; its routes go with it.
+
+    It may go by itself meanwhile, with the network namespace of its other end.
+    """
     host_end, _ = link_names(engine_id)
-    if Path(f"/sys/class/net/{host_end}").exists():
-        run(["ip", "link", "delete", host_end], timeout_s=10)
+    device = Path(f"/sys/class/net/{host_end}")
+    try:
+        if device.exists():
+            run(["ip", "link", "delete", host_end], timeout_s=10)
+    except Failed:
+        if device.exists():
+            raise
 
 
 def route_pods(pid: int | None, subnets: dict[str, str]) -> None:

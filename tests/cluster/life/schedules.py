@@ -1,7 +1,7 @@
 """Random schedules of faults, each from a seed: whatever happens to a job, in whatever order, it ends whole.
 
 make schedules SEEDS=17        one seed, with all that happened in it
-make schedules SEEDS=1-2000    many of them
+make schedules SEEDS=1-5000    many of them
 """
 
 from __future__ import annotations
