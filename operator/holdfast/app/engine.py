@@ -121,9 +121,6 @@ class Engine:
                 self._something_came_free = False
                 for work in self.reconciler.waiting():
                     self.queue.add(work)
-            if self._worker_tasks and not self._stopping:
-                for work in self.reconciler.released():
-                    self.queue.add(work)
             self.reconciler.tell_put_offs()
             await wait_for_event(self._leading_changed, BEAT_S, self._clock, self._spawner)
 

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from holdfast.app.accepted import AcceptedForms
 from holdfast.app.currency import Currency, ListFailed
@@ -18,7 +17,6 @@ from holdfast.app.kinds import Registration
 from holdfast.app.missing_nodes import LOOK_AGAIN_S, MissingNodes
 from holdfast.app.passes import PassNote, note
 from holdfast.app.put_off import PutOff, Teller, lasting
-from holdfast.app.rush import Rush
 from holdfast.app.watched import Watched
 from holdfast.cluster.apply import Applier, ApplyResult
 from holdfast.cluster.events import Owner
@@ -44,7 +42,6 @@ class Memory:
     vanished, which is what another leader does to the pods of an attempt that is over.
     `unseen` are those that were made, or may have been, and that the cache has not shown since: they may still be there
     when the pods of the next attempt are to be made, or when all pods are to be gone.
-    `unsaid` is a status that waits for a rush to be over, with the UID of whose it is.
     """
 
     refusals: tuple[Refusal, ...] = ()
@@ -60,7 +57,6 @@ class Memory:
     put_off: PutOff | None = None
     created: frozenset[str] = field(default_factory=frozenset)
     unseen: frozenset[str] = field(default_factory=frozenset)
-    unsaid: tuple[str, Mapping[str, Any]] | None = None
     last: PassNote | None = None
 
     def doubt(self) -> None:
@@ -112,7 +108,6 @@ class Reconciler:
         self._settings = settings
         self._accepted = AcceptedForms(clock)
         self._teller = Teller(clock)
-        self._rush: Rush[tuple[Registration, Key]] = Rush(clock)
         self.leading_since: datetime | None = None
         self._memories: dict[tuple[Registration, Key], Memory] = {}
         # Objects that are gone while some of their pods were never seen: the next one of that name may meet them.
@@ -140,7 +135,7 @@ class Reconciler:
         if wait_s > 0:
             return Outcome(alarm_s=wait_s)
         began = self._clock.monotonic()
-        observed = self._observe(registration, key, owner.uid, memory)
+        observed = self._observe(registration, key, memory)
         unseen = {pod.spec.node_name for pod in observed.pods} - observed.nodes.keys() - {""}
         if unseen:
             observed = replace(observed, nodes={**observed.nodes, **await self._missing_nodes.find(unseen)})
@@ -154,22 +149,14 @@ class Reconciler:
         self._watched.plan_pools(key, _pools_of(plan))
         self._command(plan, memory)
         planning_s = self._clock.monotonic() - began
-        if (put_off_s := self._rush.put_off_s(slot, plan)) > 0 and plan.status is not None:
-            memory.unsaid = (owner.uid, plan.status.wanted)
-            alarm_s = put_off_s if plan.requeue_after_s is None else min(put_off_s, plan.requeue_after_s)
-            return Outcome(alarm_s, planning_s=planning_s)
         # Also where the pass is cut off: nobody knows then how far it has come.
         memory.unseen |= made
         result = await self._applier.apply(plan, owner)
         memory.unseen -= made - {name for resource, name in result.made if resource == PODS}
         self._remember(plan, result, memory)
         memory.last = note(plan, result, self._clock.now())
-        if result.creates > len(result.refusals):
-            self._rush.started()
         if result.complete:
             memory.created = made if plan.write_ahead is not None else memory.created | made
-            memory.unsaid = None
-            self._rush.said(slot)
         again = result.dry_run is not None or result.read_claim is not None
         retry = result.conflict or bool(result.failures) or bool(result.refusals)
         alarms = [] if plan.requeue_after_s is None else [plan.requeue_after_s]
@@ -180,10 +167,6 @@ class Reconciler:
     def waiting(self) -> list[tuple[Registration, Key]]:
         """Return the objects whose last plan waits for something."""
         return [slot for slot, memory in self._memories.items() if memory.waiting is not None]
-
-    def released(self) -> list[tuple[Registration, Key]]:
-        """Return, once, the objects whose status waited for a rush of others that is over."""
-        return self._rush.released()
 
     def memories(self) -> Mapping[tuple[Registration, Key], Memory]:
         """Return what is remembered, for `/debug/state`."""
@@ -198,7 +181,6 @@ class Reconciler:
         self._watched.pools.forget_plans()
         self._currency.forget()
         self._accepted.clear()
-        self._rush.forget()
 
     def put_offs(self) -> list[tuple[Key, PutOff]]:
         """Return the objects that have been put off for long enough to be told."""
@@ -266,7 +248,7 @@ class Reconciler:
         logger.warning("pass.put_off", extra={"fields": fields})
         return Outcome(retry=True)
 
-    def _observe(self, registration: Registration, key: Key, uid: str, memory: Memory) -> Observed:
+    def _observe(self, registration: Registration, key: Key, memory: Memory) -> Observed:
         watched = self._watched
         pods = tuple(watched.pods_of(registration, key))
         memory.unseen -= {pod.metadata.name for pod in pods}
@@ -292,7 +274,6 @@ class Reconciler:
             waiting=memory.waiting,
             refreshed_at=memory.refreshed_at,
             leading_since=self.leading_since,
-            unsaid=memory.unsaid[1] if memory.unsaid is not None and memory.unsaid[0] == uid else {},
             occupied_pools=watched.pools.occupied_by_others(key),
         )
 
@@ -341,7 +322,6 @@ class Reconciler:
     def _forget(self, slot: tuple[Registration, Key], memory: Memory) -> None:
         self._commands.drop(memory.commanded)
         self._watched.plan_pools(slot[1], ())
-        self._rush.said(slot)
         if memory.unseen or memory.pods_doubted:
             self._left_unseen.add(slot)
         del self._memories[slot]

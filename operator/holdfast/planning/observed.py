@@ -337,9 +337,8 @@ class Observed:
     lead: sidecars have to find it first. `occupied_pools` are the node pools in which a pod of somebody else holds
     accelerators, each with who that is: another object of Holdfast's, or a pod that Holdfast did not make. To go
     through all of them is dear in a large cluster: a plan asks about single pools, where a slice is to be placed.
-    `unsaid` is the status that an earlier plan of this replica wanted and that is not written yet: it has seen what
-    that tells. `accepted_forms` are the forms of dry runs that the API server has accepted a moment ago, for whomever.
-    Settings are what the installation fixes for all objects.
+    `accepted_forms` are the forms of dry runs that the API server has accepted a moment ago, for whomever. Settings are
+    what the installation fixes for all objects.
     """
 
     namespace: str
@@ -359,7 +358,6 @@ class Observed:
     waiting: tuple[str, datetime] | None = None
     refreshed_at: datetime | None = None
     leading_since: datetime | None = None
-    unsaid: Mapping[str, Any] = field(default_factory=dict)
     occupied_pools: Mapping[str, str] = field(default_factory=dict)
 
 

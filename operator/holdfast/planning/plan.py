@@ -145,8 +145,6 @@ class Plan:
     `commands` maps pod UIDs to the orders that their sidecars have not acknowledged yet. `waiting` names what the
     object waits for; the shell remembers since when it has been the same and hands that back as `Observed.waiting`.
     `claims` are node pools that the object is about to take: they count as occupied for others until the next plan.
-    `may_wait`: nothing would be lost if the status were never written. In a rush it is written later, and is
-    `Observed.unsaid` until then.
     """
 
     absent: tuple[Absent, ...] = ()
@@ -160,4 +158,3 @@ class Plan:
     waiting: str = ""
     claims: tuple[str, ...] = ()
     requeue_after_s: float | None = None
-    may_wait: bool = False

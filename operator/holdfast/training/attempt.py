@@ -31,15 +31,9 @@ _FIRST_REPORTS: Final = timedelta(seconds=5)
 
 
 def was_created(view: View) -> bool:
-    """Say whether all pods of the attempt are known to have existed: a missing one has then vanished.
-
-    Status records it; where that is not written yet, what this replica has seen counts.
-    """
+    """Say whether status has recorded that all pods of the attempt existed: a missing one has then vanished."""
     workers = view.status.workers
-    if workers is not None and workers.created >= len(view.slots):
-        return True
-    unsaid = view.observed.unsaid
-    return unsaid.get("attempt") == view.attempt and unsaid["workers"]["created"] >= len(view.slots)
+    return workers is not None and workers.created >= len(view.slots)
 
 
 def newest_pod(view: View) -> int:
@@ -208,8 +202,6 @@ def _running(view: View, draft: Draft) -> Plan:
         commands=orders.standing(view),
         events=tuple(draft.events),
         requeue_after_s=progress.REFRESH_S,
-        # A pod that vanishes before it is told that it existed is made again. That must not be where it held a state.
-        may_wait=not was_running and view.spec.checkpoint is None,
     )
 
 
