@@ -42,7 +42,10 @@ def work(directory: Path) -> None:
     like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere), like)
     found = np.asarray(orbax.restore(manager, STEPS, like)["weights"].addressable_data(0))
     equal = bool((found == np.arange(4096.0).reshape(64, 64) + STEPS).all())
-    print(json.dumps({"event": "saved", "worker": place.number, "steps": sorted(manager.all_steps()), "equal": equal}))
+    found_steps = sorted(manager.all_steps())
+    line = json.dumps({"event": "saved", "worker": place.number, "steps": found_steps, "equal": equal})
+    # In one piece: both workers write to the same pipe, and may do so at the same moment.
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())
     manager.close()
 
 
