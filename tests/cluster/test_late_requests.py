@@ -10,9 +10,9 @@ from holdfast.cluster.client import DEADLINE_S
 from holdfast.planning.plan import PODS, Delete, Plan
 from holdfast.seams import ApiError
 from tests.cluster.test_apply import Bench
-from tests.cluster.test_replica import House
 from tests.support.apiserver_faults import matching
 from tests.support.clock import run_until
+from tests.support.house import House
 from tests.support.reflecting import pod
 
 
@@ -21,15 +21,6 @@ async def bench() -> AsyncIterator[Bench]:
     made = Bench()
     yield made
     await made.spawner.stop()
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    made = House()
-    yield made
-    for power in made.power:
-        await power.stop()
-        assert not power.failures
 
 
 async def test_a_create_that_arrives_after_the_deadline_is_expected_all_the_same(bench: Bench) -> None:

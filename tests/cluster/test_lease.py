@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -155,12 +156,12 @@ class Flaky:
         self.server = server
         self.cut = False
 
-    async def request(self, method: str, path: str, **options: object) -> bytes:
+    async def request(self, method: str, path: str, **options: Any) -> bytes:
         if self.cut:
             raise ApiError(0, "Unreachable", "cut off")
-        return await self.server.request(method, path, **options)  # type: ignore[arg-type]
+        return await self.server.request(method, path, **options)
 
-    def watch(self, *args: object, **options: object) -> object:
+    def watch(self, *args: Any, **options: Any) -> Any:
         raise AssertionError("an elector watches nothing")
 
 
@@ -170,7 +171,7 @@ async def test_there_are_never_two_who_may_begin_a_mutation(house: House, seed: 
     ways = {name: Flaky(house.server) for name in "abc"}
     house.server.faults.latency = lambda method, path: chance.choice([0.0, 0.1, 1.0, 3.5, 6.0])
     for name, way in ways.items():
-        house.start(name, way)  # type: ignore[arg-type]
+        house.start(name, way)
     led = set()
     for _ in range(600):
         await house.clock.advance(0.5)

@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import pytest
-
-from tests.cluster.test_replica import House
 from tests.support.clock import run_until
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    made = House()
-    yield made
-    for power in made.power:
-        await power.stop()
-        assert not power.failures
+from tests.support.house import House
 
 
 def lists_of_pods(house: House) -> int:

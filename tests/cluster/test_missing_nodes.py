@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-
-import pytest
 
 from holdfast.app.missing_nodes import PASS_S, WIDTH, MissingNodes
 from holdfast.app.operator import Replica
 from holdfast.cluster.client import ApiClient
 from holdfast.seams import ApiError
-from tests.cluster.test_replica import House
 from tests.support.apiserver_faults import matching
 from tests.support.clock import SeededRandom, SeededSpawner, run_until
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    made = House()
-    yield made
-    for power in made.power:
-        await power.stop()
-        assert not power.failures
+from tests.support.house import House
 
 
 async def bound_while_the_nodes_are_not_seen(house: House, *nodes: str) -> Replica:

@@ -8,7 +8,7 @@ from holdfast.planning.observed import Observed
 from holdfast.planning.plan import PODS, Create, Plan
 from holdfast.seams import ApiError
 from holdfast.training.pools import NODE_POOL
-from tests.cluster.test_replica import House, TwoPods
+from tests.support.house import House, TwoPods
 
 
 class OnePool(TwoPods):

@@ -10,7 +10,7 @@ import pytest
 from holdfast.planning.observed import Observed
 from holdfast.planning.plan import Plan
 from holdfast.training.pools import NODE_POOL
-from tests.cluster.test_replica import Document, House, TwoPods
+from tests.support.house import Document, House, TwoPods
 
 
 class Waits(TwoPods):

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import pytest
-
 from holdfast.api import labels
 from holdfast.api.wire import Report
 from holdfast.app.operator import Replica
 from holdfast.seams import ApiError
-from tests.cluster.test_replica import Document, House, TwoPods
 from tests.support.clock import run_until
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    made = House()
-    yield made
-    for power in made.power:
-        await power.stop()
-        assert not power.failures
+from tests.support.house import Document, House, TwoPods
 
 
 async def lose_and_lead_again(house: House, replica: Replica) -> None:

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import pytest
-
 from holdfast.seams import ApiError
-from tests.cluster.test_replica import House
 from tests.support.apiserver_faults import matching
 from tests.support.clock import SeededSpawner, run_until
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    made = House()
-    yield made
-    for power in made.power:
-        await power.stop()
-        assert not power.failures
+from tests.support.house import House
 
 
 async def test_a_question_that_cannot_be_answered_is_asked_slower_and_slower(house: House) -> None:

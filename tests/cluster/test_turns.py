@@ -20,7 +20,7 @@ from holdfast.reports.tokens import REVIEW_EVERY_S
 from holdfast.seams import ApiError
 from holdfast.seams.real import SystemClock, SystemRandom, TaskSpawner
 from tests.cluster.test_process import until
-from tests.cluster.test_replica import House
+from tests.support.house import House
 from tests.support.reflecting import pod
 from tests.unit.cluster.test_transport import Site, access, site
 

@@ -16,9 +16,9 @@ from holdfast.planning.observed import Observed
 from holdfast.planning.plan import PODS, TRAINING_JOBS, Action, Create, Delete, Plan, StatusWrite
 from holdfast.seams import ApiError
 from holdfast.training.plan import plan as plan_training
-from tests.cluster.test_replica import House, TwoPods
 from tests.support.apiserver_faults import matching
 from tests.support.clock import run_until
+from tests.support.house import House, TwoPods
 from tests.unit.training.builders import spec
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from kubernetes.client import ApiException
@@ -138,7 +139,7 @@ class Fleet:
             try:
                 until(
                     f"{run.job.name} goes on",
-                    lambda run=run, before=before: self._goes_on(run, before),  # type: ignore[misc]
+                    partial(self._goes_on, run, before),
                     within_s=within_s,
                     explain=run.explain,
                 )

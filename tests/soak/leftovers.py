@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from deploy.demo import installation
 from deploy.demo.lab import Lab
 from tests.e2e.harness.waiting import TimedOut, until
@@ -30,10 +32,14 @@ def of_operators(lab: Lab) -> list[str]:
     for pod in installation.operator_pods(lab):
         name = str(pod.metadata.name)
         try:
-            until(f"{name} is empty", lambda name=name: not left(ask(lab, name, "metrics")), within_s=_WITHIN_S)  # type: ignore[misc]
+            until(f"{name} is empty", partial(_is_empty, lab, name), within_s=_WITHIN_S)
         except TimedOut:
             found.append(f"{name} still remembers {', '.join(left(ask(lab, name, 'metrics')))}")
     return found
+
+
+def _is_empty(lab: Lab, name: str) -> bool:
+    return not left(ask(lab, name, "metrics"))
 
 
 def left(metrics: str) -> list[str]:

@@ -143,7 +143,7 @@ async def settle() -> None:
 
     The loop's list of ready callbacks is looked at directly: counting turns instead would either be slow or guess.
     """
-    ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
+    ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]  # the loop has no public one
     await asyncio.sleep(0)
     for _ in iter(lambda: bool(ready), False):
         await asyncio.sleep(0)

@@ -77,7 +77,7 @@ class Currency:
     async def shown(self, registration: Registration, key: Key) -> bool:
         """Say whether the cache holds the object in the version of this term or a newer one. Raises `ApiError`."""
         resource = registration.resource
-        listed = self._listed.get(resource) or await self._list(resource)
+        listed = await self._list(resource)
         seen = self._watched.look_up(resource, *key)
         if seen is not None and _shows(seen, listed.objects.get(key), listed.version):
             # Each key is asked for once in a term.

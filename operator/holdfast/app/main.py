@@ -63,6 +63,7 @@ def main() -> None:
         logger.error("operator.bad_settings", extra={"fields": {"error": str(error)}})
         sys.exit(EXIT_BAD_SETTINGS)
     except Exception:
+        # Whatever it is, the process ends, and its last line is a line of the log like all others.
         logger.exception("operator.broken")
         sys.exit(EXIT_BROKEN)
 

@@ -128,12 +128,13 @@ class Reconciler:
         if owner is None:
             self._forget(slot, memory)
             return Outcome()
-        if self._watched.expectations.expired(owner.uid):
-            memory.doubt()
-            return Outcome(again=True)
         wait_s = self._watched.expectations.wait_s(owner.uid)
         if wait_s > 0:
             return Outcome(alarm_s=wait_s)
+        # Asked after the wait, so that none can run out between the two questions.
+        if self._watched.expectations.expired(owner.uid):
+            memory.doubt()
+            return Outcome(again=True)
         began = self._clock.monotonic()
         observed = self._observe(registration, key, memory)
         unseen = {pod.spec.node_name for pod in observed.pods} - observed.nodes.keys() - {""}

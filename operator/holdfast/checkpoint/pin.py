@@ -139,6 +139,7 @@ def _held(found: Found, data: Path, root: Path, *, linking: bool) -> Pin:
             sync_directory(root / _FILES)
             write_file(root / _RECORD, msgspec.json.encode(record))
     except BaseException:
+        # Whatever ends it, no half of a pin may stay: the next life would take it for one.
         building.abandon()
         remove_tree(root)
         raise

@@ -123,6 +123,7 @@ class Uploader:
             reader.abandon()
             raise
         except BaseException:
+            # Whatever ends the upload, the file must not stay open.
             reader.close()
             raise
         reader.close()

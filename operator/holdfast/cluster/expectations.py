@@ -119,12 +119,7 @@ class Expectations:
     def wait_s(self, owner: str) -> float:
         """Return 0 where the owner may be planned, else the seconds until its expectations expire."""
         pending = self._pending.get(owner)
-        if pending is None:
-            return 0.0
-        if (left := self._left_s(pending)) <= 0:
-            del self._pending[owner]
-            return 0.0
-        return left
+        return 0.0 if pending is None else max(0.0, self._left_s(pending))
 
     def expired(self, owner: str) -> bool:
         """Say, once, whether an owner may be planned only because its caches have not caught up in time.

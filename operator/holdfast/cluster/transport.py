@@ -27,6 +27,8 @@ REQUEST_CONNECTIONS = MUTATIONS + READS + LISTS + OTHER_CONNECTIONS
 # One renewal at a time; another where an answer is still on its way when its time is over.
 LEASE_CONNECTIONS = 2
 CONNECT_S = 4.0
+# The caller's time is for both sends together, so that of one of them has no bound of its own.
+_WHOLE = aiohttp.ClientTimeout(total=None)
 
 # Objects are wanted as JSON; the published keys of tokens come only as a type of their own, which is JSON too.
 _ACCEPT = "application/json, */*;q=0.5"
@@ -76,7 +78,6 @@ class HttpTransport:
         headers = {"Accept": accept or _ACCEPT}
         if body is not None:
             headers["Content-Type"] = content_type
-        timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
             # With a new token it is sent once more, in the time that is left.
             async with asyncio.timeout(timeout_s):
@@ -86,7 +87,7 @@ class HttpTransport:
                         self._url(path, query),
                         data=body,
                         headers=headers | self._access.token.header(),
-                        timeout=timeout,
+                        timeout=_WHOLE,
                     ) as response:
                         payload = await response.read()
                         if response.status == 401 and not last and self._access.token.refresh():

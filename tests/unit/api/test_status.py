@@ -36,7 +36,7 @@ def test_times_are_whole_seconds_in_utc() -> None:
 
 def test_a_time_without_zone_is_refused() -> None:
     with pytest.raises(ValidationError, match="timezone"):
-        TrainingJobStatus(next_retry_at=datetime(2026, 11, 22))  # noqa: DTZ001
+        TrainingJobStatus(next_retry_at=datetime(2026, 11, 22))  # noqa: DTZ001 - what is refused
 
 
 def test_what_is_not_set_is_left_out() -> None:

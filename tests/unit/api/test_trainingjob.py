@@ -102,4 +102,4 @@ def test_a_template_comes_back_as_it_was_applied(undeclared: dict[str, Any], pro
 def test_models_are_immutable() -> None:
     spec = TrainingJobSpec.model_validate(job()["spec"])
     with pytest.raises(ValidationError, match="frozen"):
-        spec.suspend = False  # type: ignore[misc]
+        spec.suspend = False  # type: ignore[misc]  # mypy knows that it is frozen

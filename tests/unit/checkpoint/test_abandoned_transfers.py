@@ -93,6 +93,7 @@ class SlowNetwork(MemoryStore):
             while piece():
                 pass
         except BaseException as caught:
+            # How the thread ended is what the case is about.
             error = caught
             raise
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -84,8 +85,8 @@ def written(runs: list[Model]) -> Bucket:
             put(layout.verdict(number, 1, "0-0"), Verdict(verdict="Veto", object="x", problem="y"))
             bucket.write(layout.verdict(number, 1, "0-1"), OK, 0)
             round_ = 2
-        kind = "Commit" if run.parent else "Fresh"
-        put(layout.plan(number, round_), Plan(kind=kind, commit=run.parent))  # type: ignore[arg-type]
+        kind: Literal["Commit", "Fresh"] = "Commit" if run.parent else "Fresh"
+        put(layout.plan(number, round_), Plan(kind=kind, commit=run.parent))
         for host in range(PARTS if run.agreed else PARTS - 1):
             bucket.write(layout.verdict(number, round_, f"0-{host}"), OK, 0)
         for step in run.commits:

@@ -118,8 +118,11 @@ async def test_nothing_is_waited_for_longer_than_the_expiry(clock: VirtualClock,
     expectations.expect_created("owner", PODS, "ns", "a")
     await clock.advance(EXPIRY_S - 1)
     assert expectations.wait_s("owner") == pytest.approx(1)
+    assert not expectations.expired("owner")
     await clock.advance(1)
     assert expectations.wait_s("owner") == 0
+    assert expectations.expired("owner"), "what was not seen in time has to be asked for"
+    assert not expectations.expired("owner"), "once"
     assert len(expectations) == 0
 
 

@@ -21,6 +21,7 @@ class Site:
     """A server whose one handler a test sets."""
 
     def __init__(self) -> None:
+        self.base = ""
         self.handler: Handler = self._nothing
         self.seen: list[web.Request] = []
         self.bodies: list[bytes] = []
@@ -46,14 +47,13 @@ class Site:
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
     made = Site()
-    made.base = await made.start()  # type: ignore[attr-defined]
+    made.base = await made.start()
     yield made
     await made.runner.cleanup()
 
 
 def access(site: Site, token: Token | None = None) -> Access:
-    server: str = site.base  # type: ignore[attr-defined]
-    return Access(server, None, token or Token(SystemClock(), value="secret"), "ns")
+    return Access(site.base, None, token or Token(SystemClock(), value="secret"), "ns")
 
 
 @pytest.fixture

@@ -228,12 +228,16 @@ async def test_reviews_are_bounded(server: ReviewingServer, verifier: TokenVerif
 
 
 async def test_an_api_server_that_is_away_is_not_a_refusal(
-    server: ReviewingServer, verifier: TokenVerifier, clock: VirtualClock, shared: Issuer
+    server: ReviewingServer,
+    verifier: TokenVerifier,
+    clock: VirtualClock,
+    shared: Issuer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def away(*args: object, **options: object) -> bytes:
         raise ApiError(0, "Unreachable", "away")
 
-    server.request = away  # type: ignore[method-assign]
+    monkeypatch.setattr(server, "request", away)
     with pytest.raises(VerifierBusy):
         await verifier.verify(shared.token(clock.now()))
 

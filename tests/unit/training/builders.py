@@ -214,5 +214,9 @@ def condition(status: Mapping[str, Any], kind: str) -> dict[str, Any]:
     return next((dict(c) for c in status.get("conditions", []) if c["type"] == kind), {})
 
 
+def created_specs(plan: Plan) -> list[dict[str, Any]]:
+    return [action.manifest["spec"] for action in plan.actions if isinstance(action, Create)]
+
+
 def created(plan: Plan) -> list[str]:
     return [action.manifest["metadata"]["name"] for action in plan.actions if isinstance(action, Create)]

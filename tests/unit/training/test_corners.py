@@ -88,7 +88,7 @@ def test_a_pool_that_the_pod_cannot_use_is_not_chosen() -> None:
     spot = {f"spot-{n}": b.node(f"spot-{n}", labels=labels) for n in range(4)}
     starting = b.job(b.attempt_status(created=False, phase="Starting"), accelerator=TPU)
     result = plan(b.observed(starting, service=b.service(), nodes={**spot, **pool("b", 4)}), b.NOW)
-    chosen = {action.manifest["spec"]["nodeSelector"][NODE_POOL] for action in result.actions}  # type: ignore[union-attr]
+    chosen = {spec["nodeSelector"][NODE_POOL] for spec in b.created_specs(result)}
     assert chosen == {"b"}
 
 
@@ -96,7 +96,7 @@ def test_a_pool_that_the_template_names_is_the_only_one() -> None:
     template = {"spec": {"nodeSelector": {NODE_POOL: "mine"}, "containers": [{"name": "trainer", "image": "t"}]}}
     starting = b.job(b.attempt_status(created=False, phase="Starting"), accelerator=TPU, template=template)
     result = plan(b.observed(starting, service=b.service(), nodes={**pool("aaa", 4), **pool("mine", 4)}), b.NOW)
-    chosen = {action.manifest["spec"]["nodeSelector"][NODE_POOL] for action in result.actions}  # type: ignore[union-attr]
+    chosen = {spec["nodeSelector"][NODE_POOL] for spec in b.created_specs(result)}
     assert chosen == {"mine"}
 
 

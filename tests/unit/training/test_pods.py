@@ -219,7 +219,7 @@ def starting(**more: Any) -> Observed:
 def test_a_slice_of_several_hosts_gets_a_whole_free_pool() -> None:
     nodes = {**pool("small", 3), **pool("taken", 4), **pool("whole", 4)}
     result = plan(starting(nodes=nodes, occupied_pools={"taken": "pod team/x"}), b.NOW)
-    chosen = {action.manifest["spec"]["nodeSelector"][NODE_POOL] for action in result.actions}  # type: ignore[union-attr]
+    chosen = {spec["nodeSelector"][NODE_POOL] for spec in b.created_specs(result)}
     assert chosen == {"whole"}
     assert len(result.actions) == 4
 
@@ -227,12 +227,12 @@ def test_a_slice_of_several_hosts_gets_a_whole_free_pool() -> None:
 def test_where_no_pool_is_free_host_0_leads_and_the_others_follow() -> None:
     first = plan(starting(nodes={}), b.NOW)
     assert b.created(first) == ["digits-0-0-1"]
-    leader = first.actions[0].manifest["spec"]  # type: ignore[union-attr]
+    [leader] = b.created_specs(first)
     terms = leader["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     assert terms[0]["topologyKey"] == NODE_POOL
     bound = plan(starting(nodes=pool("new", 4), pods=(b.pod(0, node="new-0", phase="Pending"),)), b.NOW)
     assert b.created(bound) == ["digits-0-1-1", "digits-0-2-1", "digits-0-3-1"]
-    assert {a.manifest["spec"]["nodeSelector"][NODE_POOL] for a in bound.actions} == {"new"}  # type: ignore[union-attr]
+    assert {spec["nodeSelector"][NODE_POOL] for spec in b.created_specs(bound)} == {"new"}
 
 
 def test_followers_are_waited_for_with_a_reason() -> None:
