@@ -112,6 +112,23 @@ async def test_pods_that_may_have_been_made_are_asked_for_before_the_next_attemp
     await house.until(seen=2, attempt=2)
 
 
+async def test_an_object_whose_write_was_never_seen_is_not_planned_from_what_the_cache_shows(house: House) -> None:
+    replica = await house.start()
+    house.job(attempt=1)
+    await house.until(seen=2, attempt=1)
+    await house.clock.advance(5)
+    for watch in house.server.watches:
+        watch.silent = watch._target.info.plural == "trainingjobs"
+    house.server.remove("pods", "ns", "j-1-0")
+    await house.until(seen=1)
+    await house.clock.advance(1)
+    planned = len(house.planner.shown)
+    await house.clock.advance(EXPIRY_S + 5)
+    assert len(house.planner.shown) == planned
+    assert next(iter(replica.reconciler.memories().values())).put_off is not None
+    await house.until(seen=2)
+
+
 async def test_attempts_whose_pods_are_seen_are_not_asked_for(house: House) -> None:
     met = keep_apart(house)
     await house.start()
