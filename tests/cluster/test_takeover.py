@@ -174,3 +174,17 @@ async def test_pods_of_a_job_that_a_new_leader_does_not_know_cost_one_read(house
     house.server.remove("pods", "ns", "b")
     await house.clock.advance(1)
     assert len(reads_of_jobs(house)) == 1
+
+
+async def test_a_pod_that_somebody_took_away_is_not_made_again_from_an_old_view(house: House) -> None:
+    """Another leader deletes the pods of an attempt that is over; this one has not heard that it is."""
+    house.job()
+    await house.start()
+    await house.until(seen=2)
+    await house.clock.advance(5)
+    for watch in house.server.watches:
+        watch.silent = watch._target.info.plural == "trainingjobs"
+    house.server.merge("trainingjobs", "ns", "j", {"spec": {"changed": True}})
+    house.server.remove("pods", "ns", "j-0")
+    await house.clock.advance(20)
+    assert [pod["metadata"]["name"] for pod in house.server.all("pods")] == ["j-1"]
