@@ -139,7 +139,7 @@ class AttemptRow(StatusModel):
     """The attempt's number, counted from 1."""
 
     started_at: Time
-    """When its number was written, before its first pod."""
+    """When its number was written, before its first pod; of the first attempt, when its first pod was created."""
 
     ended_at: Time | None = None
     """When it ended; missing while it runs."""
@@ -194,7 +194,8 @@ class TrainingJobStatus(StatusModel):
     """Why the job is in this phase, and what to do next."""
 
     attempt: _Count | None = None
-    """The number of the current attempt. It is written before the first pod of that attempt is created."""
+    """The number of the current attempt. It is written before the first pod of that attempt is created; that of the
+    first attempt once there is something to tell."""
 
     restarts: _Count | None = None
     """Restarts within recovery.restartWindow that count against recovery.maxRestarts."""

@@ -10,10 +10,21 @@ from holdfast.api import labels as names
 from holdfast.api.conditions import ConditionType
 from holdfast.api.reasons import Reason
 from holdfast.api.status import Phase, SlicePool, WorkerCounts
-from holdfast.planning.injection import runs_as_root
 from holdfast.planning.observed import Pod
 from holdfast.planning.plan import PODS, SERVICES, Action, Create, Patch, Plan
-from holdfast.training import claims, nodes, orders, placement, pods, progress, stopping, suspension, volumes, waiting
+from holdfast.training import (
+    claims,
+    first,
+    nodes,
+    orders,
+    placement,
+    pods,
+    progress,
+    stopping,
+    suspension,
+    volumes,
+    waiting,
+)
 from holdfast.training.draft import Draft
 from holdfast.training.ended import revise_cause
 from holdfast.training.refusals import refusal
@@ -44,16 +55,8 @@ def newest_pod(view: View) -> int:
 def begin(view: View) -> Plan:
     """Write the next attempt ahead; its pods are created by the passes that see it in status."""
     draft = Draft(view)
-    draft.open_attempt(view.attempt + 1)
-    draft.condition(ConditionType.ACCEPTED, True, Reason.ACCEPTED)
+    first.open_attempt(view, draft, view.attempt + 1)
     suspension.lift(view, draft)
-    if view.spec.checkpoint is not None:
-        root = runs_as_root(view.job.spec["template"]["spec"])
-        why = "The template sets no user, so restore and sidecar run as root with CHOWN, DAC_OVERRIDE and FOWNER only."
-        if root:
-            draft.condition(ConditionType.SIDECAR_IDENTITY, False, Reason.SIDECAR_RUNS_AS_ROOT, why)
-        else:
-            draft.condition(ConditionType.SIDECAR_IDENTITY, True, Reason.SIDECAR_RUNS_AS_TRAINER)
     message = f"{len(view.slots)} pods are being created."
     draft.condition(ConditionType.RUNNING, False, Reason.AWAITING_PODS, message)
     draft.phase(Phase.STARTING, Reason.AWAITING_PODS, message)

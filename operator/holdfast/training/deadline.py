@@ -1,9 +1,10 @@
 """`spec.activeDeadline`: a job that was active for that long is drained, stopped, and fails.
 
-The job is active from the moment an attempt is written ahead until that attempt ends: waits for capacity, back-offs and
-restarts count, since the next attempt begins with the end of the one before. Between a suspend and the attempt that
-resumes the job, and before the first attempt, there is none, and nothing counts. The sum over ended attempts is in
-`status.activeSeconds`, written together with the end itself, so that it costs no write and survives the operator.
+The job is active from the moment an attempt is written ahead (the first one: from its first pod on) until that attempt
+ends: waits for capacity, back-offs and restarts count, since the next attempt begins with the end of the one before.
+Between a suspend and the attempt that resumes the job, and before the first attempt, there is none, and nothing counts.
+The sum over ended attempts is in `status.activeSeconds`, written together with the end itself, so that it costs no
+write and survives the operator.
 
 That the deadline has passed is written down first, as the cause of the attempt; from then on nothing takes it back.
 """

@@ -59,9 +59,9 @@ class Draft:
         """Tell an event once the status is written."""
         self.events.append(EventNote("Warning" if kind == "Warning" else "Normal", reason, note[:_MESSAGE_LIMIT]))
 
-    def open_attempt(self, number: int) -> None:
+    def open_attempt(self, number: int, started_at: datetime | None = None) -> None:
         """Write an attempt ahead: its number, its row, and no pods of it yet."""
-        row = AttemptRow(attempt=number, started_at=self._now)
+        row = AttemptRow(attempt=number, started_at=(started_at or self._now).replace(microsecond=0))
         rows = [*(self._fields["attempts"] or []), row]
         self.set(
             attempt=number,
@@ -84,15 +84,19 @@ class Draft:
         rows[index] = row
         self.set(attempts=rows)
 
+    def status(self) -> TrainingJobStatus:
+        """Return the status as it has become."""
+        conditions = list(self._conditions.values())
+        generation = self._view.job.metadata.generation
+        return TrainingJobStatus(**{**self._fields, "conditions": conditions, "observed_generation": generation})
+
     def write(self) -> StatusWrite:
         """Return the status write of this pass."""
         generation = self._view.job.metadata.generation
         held = self._view.job.status
         wanted: Mapping[str, Any] = held
         if self._changed() or self._view.status.observed_generation != generation:
-            conditions = list(self._conditions.values())
-            fields = {**self._fields, "conditions": conditions, "observed_generation": generation}
-            wanted = TrainingJobStatus(**fields).dump()
+            wanted = self.status().dump()
         meta = self._view.job.metadata
         return StatusWrite(TRAINING_JOBS, meta.namespace, meta.name, meta.resource_version, held, wanted)
 

@@ -1,8 +1,8 @@
 """The planner of a TrainingJob: one job, what is observed and the time, turned into what is to be done.
 
 Read `plan` as the story of a job. Every branch may run again at any time, after any crash, and must lead to the same
-end. The number of an attempt is written to status before its first pod exists (`write_ahead`); everything else is
-written at the end of a pass, and only if it changed.
+end. The number of an attempt is written to status before its first pod exists (`write_ahead`; `first` says why not that
+of the first one); everything else is written at the end of a pass, and only if it changed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from holdfast.training import (
     deletion,
     ended,
     expiry,
+    first,
     placement,
     stall,
     stopping,
@@ -40,6 +41,8 @@ def plan(observed: Observed, now: datetime) -> Plan:
         view = look(observed, job, now)
     except ValueError as error:
         return deletion.release(job) if deletion.guarded(job) else acceptance.unreadable(job, error)
+    if first.begun(view):
+        view = first.assume(view)
     if deletion.guarded(job):
         return deletion.stop(view)
     if _is(view, ConditionType.SUCCEEDED):
@@ -63,7 +66,9 @@ def _go_on(view: View) -> Plan:
         # Pods that are left may hold what the new ones would be refused for: they go first, with the next attempt.
         left = view.current or view.older
         begin = deadline.enforce(view) or (None if left else acceptance.refused(view)) or deletion.guard(view)
-        return begin or attempt.begin(view)
+        if begin is not None or not view.untold:
+            return begin or attempt.begin(view)
+        view = first.assume(view)
     end = ending(view, view.current.values(), all_created=attempt.was_created(view))
     if end is not None:
         return ended.attempt_ended(view, end)

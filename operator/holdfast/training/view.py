@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from holdfast.accelerators.placement import Shape, placement
@@ -41,6 +41,11 @@ class View:
         return self.status.attempt or 0
 
     @property
+    def untold(self) -> bool:
+        """Say whether nothing was ever written to the job's status."""
+        return not self.job.status
+
+    @property
     def uid(self) -> str:
         """Return the job's UID."""
         return self.job.metadata.uid
@@ -73,16 +78,7 @@ def look(observed: Observed, job: CustomObject, now: datetime) -> View:
     spec = TrainingJobSpec.model_validate(job.spec)
     status = TrainingJobStatus.model_validate(job.status)
     shape = placement(spec.accelerator, spec.capacity)
-    current: dict[str, Pod] = {}
-    older: list[Pod] = []
-    foreign: list[Pod] = []
-    for pod in observed.pods:
-        if pod.metadata.controller_uid != job.metadata.uid:
-            foreign.append(pod)
-        elif pod.attempt == (status.attempt or 0):
-            current[pod.slot] = pod
-        else:
-            older.append(pod)
+    current, older = _sorted(observed.pods, job.metadata.uid, status.attempt or 0)
     return View(
         observed=observed,
         now=now,
@@ -92,6 +88,19 @@ def look(observed: Observed, job: CustomObject, now: datetime) -> View:
         shape=shape,
         slots=tuple(gang(shape.slices, shape.hosts_per_slice)),
         current=current,
-        older=tuple(older),
-        foreign=tuple(foreign),
+        older=older,
+        foreign=tuple(pod for pod in observed.pods if pod.metadata.controller_uid != job.metadata.uid),
     )
+
+
+def with_status(view: View, status: TrainingJobStatus) -> View:
+    """Return the view as it would be with another status."""
+    current, older = _sorted(view.observed.pods, view.uid, status.attempt or 0)
+    return replace(view, status=status, current=current, older=older)
+
+
+def _sorted(pods: Iterable[Pod], uid: str, attempt: int) -> tuple[Mapping[str, Pod], tuple[Pod, ...]]:
+    """Return a job's pods of one attempt by slot name, and its other ones."""
+    own = [pod for pod in pods if pod.metadata.controller_uid == uid]
+    current = {pod.slot: pod for pod in own if pod.attempt == attempt}
+    return current, tuple(pod for pod in own if pod.attempt != attempt)

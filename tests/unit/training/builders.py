@@ -64,8 +64,8 @@ def job(status: Mapping[str, Any] | None = None, *, uid: str = UID, **changes: A
 
 
 def pod(slot: int, attempt: int = 1, *, uid: str = UID, node: str = "n1", **status: Any) -> Pod:
-    """A pod of slot `0-<slot>`; keyword arguments are the pod's status, `deleting` and `grace` excepted."""
-    deleting, grace = status.pop("deleting", None), status.pop("grace", None)
+    """A pod of slot `0-<slot>`; keyword arguments are the pod's status, `created`, `deleting`, `grace` excepted."""
+    created, deleting, grace = status.pop("created", None), status.pop("deleting", None), status.pop("grace", None)
     meta: dict[str, Any] = {
         "name": f"digits-0-{slot}-{attempt}",
         "namespace": "team",
@@ -80,6 +80,8 @@ def pod(slot: int, attempt: int = 1, *, uid: str = UID, node: str = "n1", **stat
         },
         "ownerReferences": [{"kind": "TrainingJob", "name": "digits", "uid": uid, "controller": True}],
     }
+    if created is not None:
+        meta |= {"creationTimestamp": stamp(created)}
     if deleting is not None:
         meta |= {"deletionTimestamp": stamp(deleting), "deletionGracePeriodSeconds": grace}
     document = {"metadata": meta, "spec": {"nodeName": node}, "status": status}

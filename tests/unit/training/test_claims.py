@@ -167,8 +167,8 @@ def test_a_shared_claim_is_read_before_anything_is_made() -> None:
     asked = plan(fresh(), b.NOW)
     assert asked == Plan(read=Read(CLAIMS, "team", "models"))
     assert plan(fresh(read_claim=read(many(), seconds_ago=31)), b.NOW).read is not None, "an old answer is none"
-    begun = plan(fresh(read_claim=read(many())), b.NOW)
-    assert b.wanted(begun.write_ahead)["attempt"] == 1
+    begun = plan(fresh(read_claim=read(many()), service=b.service()), b.NOW)
+    assert b.created(begun)[0] == "digits-0-0-1"
     other = ReadClaim("another", None, b.NOW)
     assert plan(fresh(read_claim=other), b.NOW).read == Read(CLAIMS, "team", "models")
 
@@ -203,8 +203,9 @@ def test_a_shared_claim_that_will_not_do_is_told_and_nothing_is_made(
 
 @pytest.mark.parametrize("modes", [["ReadWriteOnce"], ["ReadWriteOncePod"], ["ReadOnlyMany", "ReadWriteMany"]])
 def test_one_worker_needs_no_more_than_to_write(modes: list[str]) -> None:
-    result = plan(fresh(workers=1, read_claim=read(many(accessModes=modes, phase="Pending"))), b.NOW)
-    assert result.write_ahead is not None
+    found = read(many(accessModes=modes, phase="Pending"))
+    result = plan(fresh(workers=1, read_claim=found, service=b.service()), b.NOW)
+    assert b.created(result) == ["digits-0-0-1"]
 
 
 def test_a_shared_claim_that_vanished_is_told_while_pods_wait_and_read_again() -> None:

@@ -157,13 +157,16 @@ class Story:
                 self.status = b.wanted(write)
         return result
 
+    @property
+    def attempt(self) -> int:
+        """The first attempt is told together with the first thing worth telling."""
+        return int(self.status.get("attempt", 1))
+
     def pods(self) -> tuple[Any, Any]:
-        attempt = int(self.status["attempt"])
-        return b.running(0, attempt), b.running(1, attempt)
+        return b.running(0, self.attempt, created=b.NOW), b.running(1, self.attempt, created=b.NOW)
 
     def crash(self) -> None:
-        attempt = int(self.status["attempt"])
-        self.plan(b.running(0, attempt), b.failed(1, attempt, at=self.now))
+        self.plan(self.pods()[0], b.failed(1, self.attempt, at=self.now, created=b.NOW))
 
     def sleep(self, seconds: int) -> None:
         self.spec["suspend"] = True
@@ -175,7 +178,7 @@ class Story:
 
     def over(self) -> bool:
         self.plan(*self.pods())
-        return any(row.get("cause") == "DeadlineExceeded" for row in self.status["attempts"])
+        return any(row.get("cause") == "DeadlineExceeded" for row in self.status.get("attempts", ()))
 
 
 @given(

@@ -23,9 +23,9 @@ def patch(result: Plan) -> list[str]:
 def test_a_job_with_checkpoints_is_guarded_before_its_first_attempt() -> None:
     fresh = plan(b.observed(b.job(finalizers=["other"]), dry_run=b.accepted()), b.NOW)
     assert patch(fresh) == ["other", "holdfast.dev/stop"]
-    assert fresh.write_ahead is None
-    bare = plan(b.observed(b.job(finalizers=[], checkpoint=None), dry_run=b.accepted()), b.NOW)
-    assert bare.write_ahead is not None, "without checkpoints the pods have a short grace of their own"
+    job = b.job(finalizers=[], checkpoint=None)
+    bare = plan(b.observed(job, dry_run=b.accepted(), service=b.service()), b.NOW)
+    assert len(b.created(bare)) == 2, "without checkpoints the pods have a short grace of their own"
 
 
 def test_a_deleted_job_is_stopped_and_then_let_go() -> None:

@@ -36,7 +36,7 @@ def bind_all(made: World) -> None:
 
 
 def rows(made: World, name: str) -> list[tuple[int, str]]:
-    return [(row["attempt"], row.get("cause", "")) for row in made.jobs[name].status["attempts"]]
+    return [(row["attempt"], row.get("cause", "")) for row in made.jobs[name].status.get("attempts", ())]
 
 
 def test_every_slice_gets_a_pool_of_its_own() -> None:
@@ -129,7 +129,7 @@ def test_a_stranger_that_wins_the_race_is_named_and_moved_away_from() -> None:
     assert made.bind("a-0-0-1")
     made.stranger("p0-1")
     made.settle("a")
-    assert rows(made, "a") == [(1, "")], "two watches may differ for a moment"
+    assert rows(made, "a") == [], "two watches may differ for a moment"
     made.wait(10)
     made.settle("a")
     bind_all(made)
@@ -221,13 +221,12 @@ def test_a_pool_that_the_template_names_is_waited_for_without_pods() -> None:
     made.stranger_leaves("p0-0")
     made.settle("a")
     assert made.pools_of("a") == {0: {"p0"}}
-    assert rows(made, "a") == [(1, "")]
+    assert rows(made, "a") == []
 
 
 @given(st.integers(0, 2 * HOSTS), st.integers(1, 3))
 def test_a_crash_between_any_two_creates_changes_no_choice(before: int, slices: int) -> None:
     made = world(3, a=slices)
-    made.reconcile("a")
     made.reconcile("a", creates=before)
     made.restart_operator()
     made.settle("a")
@@ -371,7 +370,6 @@ def test_a_gang_that_is_not_whole_yet_asks_about_its_own_pools_alone() -> None:
 
 def test_a_pass_that_places_a_slice_asks_about_the_pools_that_it_could_use() -> None:
     made = world(4, a=1)
-    made.reconcile("a")
     held = OneByOne()
     plan(replace(made.observe("a"), occupied_pools=held), made.now)
     assert held.asked == {"p0", "p1", "p2", "p3"}

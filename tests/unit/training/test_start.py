@@ -23,14 +23,6 @@ def test_the_first_pass_asks_whether_the_pod_would_be_accepted() -> None:
     assert result.write_ahead is None
 
 
-def test_an_accepted_job_writes_the_attempt_ahead_of_its_pods() -> None:
-    result = plan(b.observed(b.job(), dry_run=b.accepted()), b.NOW)
-    status = b.wanted(result.write_ahead)
-    assert status["attempt"] == 1
-    assert not result.actions, "no pod exists before its attempt is in status"
-    assert b.condition(status, "Accepted")["status"] == "True"
-
-
 def test_what_was_accepted_for_another_job_of_the_same_form_is_not_asked_again() -> None:
     question = plan(b.observed(b.job()), b.NOW).dry_run
     assert question is not None

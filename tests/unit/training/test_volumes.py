@@ -102,8 +102,8 @@ def test_a_trainer_without_room_beside_its_volume_is_refused(size: str, limit: s
 
 @pytest.mark.parametrize("limit", ["9Gi", "8193Mi", "1e10", 10**10])
 def test_a_trainer_with_room_is_taken(limit: str | int) -> None:
-    result = plan(b.observed(b.job(**memory("8Gi", limit)), dry_run=b.accepted()), b.NOW)
-    assert result.write_ahead is not None
+    result = plan(b.observed(b.job(**memory("8Gi", limit)), dry_run=b.accepted(), service=b.service()), b.NOW)
+    assert b.created(result) == ["digits-0-0-1", "digits-0-1-1"]
 
 
 # Success on a shared volume.
