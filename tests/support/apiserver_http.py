@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
 import yaml
 from aiohttp import web
 
@@ -82,9 +83,19 @@ class HttpApiServer:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         async with self.memory.watch(request.path, query=dict(request.query), idle_timeout_s=3600) as stream:
             await response.prepare(request)
+            bare = "as=PartialObjectMetadata;" in request.headers.get("Accept", "").replace(" ", "")
             async for line in stream:
-                await response.write(line + b"\n")
+                await response.write((_metadata_only(line) if bare else line) + b"\n")
         return response
+
+
+def _metadata_only(line: bytes) -> bytes:
+    """Return an event with nothing but the metadata of its object."""
+    event: Document = orjson.loads(line)
+    if event["type"] == "ERROR":
+        return line
+    kind = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+    return orjson.dumps({**event, "object": {**kind, "metadata": event["object"]["metadata"]}})
 
 
 def _status(error: ApiError) -> web.Response:

@@ -8,19 +8,20 @@ has (it would strip its own finalizer from objects otherwise).
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import timedelta
 from typing import Any
 
 import kopf
 
 from holdfast.app.kinds import Registration, Wake
+from holdfast.app.kopf_session import session
+from holdfast.cluster.credentials import Access
 from holdfast.cluster.objects import Key
 from holdfast.planning.plan import Resource
 from holdfast.seams import Clock
 
-LOGIN_AGE = timedelta(minutes=10)
+# Kopf logs in again, at once, whenever the API server does not know who it is.
+LOGIN_AGAIN_S = 1.0
 # Our own watch of the same objects wakes the same key, and is the faster one.
 TRIGGER_S = 1.0
 FINALIZER = "holdfast.dev/kopf-never-adds-this"
@@ -96,6 +97,7 @@ def kopf_settings() -> kopf.OperatorSettings:
 
 def registry(
     registrations: tuple[Registration, ...],
+    access: Access,
     clock: Clock,
     *,
     wake: Wake,
@@ -124,11 +126,16 @@ def registry(
     async def on_cleanup(**_: Any) -> None:
         await stop()
 
+    logged_in = False
+
     @kopf.on.login(registry=made)
-    def on_login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        info = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
-        # Kopf reads a token's file only at login: have it log in again before the kubelet's rotation ends the token.
-        return dataclasses.replace(info, expiration=clock.now() + LOGIN_AGE) if info is not None else None
+    async def on_login(**_: Any) -> kopf.AiohttpSession:
+        nonlocal logged_in
+        if logged_in:
+            access.token.refresh()
+            await clock.sleep(LOGIN_AGAIN_S)
+        logged_in = True
+        return session(access)
 
     for registration in registrations:
         _trigger(made, registration.resource, wake)

@@ -40,6 +40,7 @@ async def run(settings: OperatorSettings, environ: Mapping[str, str]) -> None:
         replica = Replica(settings, transport, clock, SystemRandom(), TaskSpawner(), lease_transport=lease)
         handlers = registry(
             REGISTERED,
+            access,
             clock,
             wake=replica.wake,
             start=replica.start,

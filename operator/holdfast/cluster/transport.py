@@ -135,15 +135,11 @@ class HttpTransport:
         return URL(f"{self._access.server}{path}{'?' if query else ''}{urlencode(query or {})}", encoded=True)
 
     def _session(self, connections: int) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=connections,
-            ssl=self._access.tls if self._access.tls is not None else True,
-            keepalive_timeout=60,
-            socket_factory=_socket,
-        )
         return aiohttp.ClientSession(
-            connector=connector,
+            connector=connector(self._access, connections),
             headers={"User-Agent": self._agent},
+            # Answers set none, and to look for some costs every request.
+            cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
             trust_env=False,
         )
@@ -184,6 +180,16 @@ def _error(response: aiohttp.ClientResponse, payload: bytes) -> ApiError:
         status.reason,
         status.message or response.reason or "",
         retry_after_s=float(wish) if wish.isdigit() else None,
+    )
+
+
+def connector(access: Access, connections: int) -> aiohttp.TCPConnector:
+    """Return a pool of at most so many connections to the API server; 0 is no limit."""
+    return aiohttp.TCPConnector(
+        limit=connections,
+        ssl=access.tls if access.tls is not None else True,
+        keepalive_timeout=60,
+        socket_factory=_socket,
     )
 
 
