@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
+
+import msgspec
 
 from holdfast.accelerators.placement import Shape, placement
 from holdfast.api import durations
@@ -75,9 +78,8 @@ class View:
 
 def look(observed: Observed, job: CustomObject, now: datetime) -> View:
     """Read the spec and sort the pods. Raises `ValueError` where the spec or status cannot be read."""
-    spec = TrainingJobSpec.model_validate(job.spec)
-    status = TrainingJobStatus.model_validate(job.status)
-    shape = placement(spec.accelerator, spec.capacity)
+    spec, shape = _spec(msgspec.json.encode(job.spec))
+    status = _status(msgspec.json.encode(job.status))
     current, older = _sorted(observed.pods, job.metadata.uid, status.attempt or 0)
     return View(
         observed=observed,
@@ -86,7 +88,7 @@ def look(observed: Observed, job: CustomObject, now: datetime) -> View:
         spec=spec,
         status=status,
         shape=shape,
-        slots=tuple(gang(shape.slices, shape.hosts_per_slice)),
+        slots=_slots(shape.slices, shape.hosts_per_slice),
         current=current,
         older=older,
         foreign=tuple(pod for pod in observed.pods if pod.metadata.controller_uid != job.metadata.uid),
@@ -104,3 +106,23 @@ def _sorted(pods: Iterable[Pod], uid: str, attempt: int) -> tuple[Mapping[str, P
     own = [pod for pod in pods if pod.metadata.controller_uid == uid]
     current = {pod.slot: pod for pod in own if pod.attempt == attempt}
     return current, tuple(pod for pod in own if pod.attempt != attempt)
+
+
+# Most passes see the spec and the status that the one before saw, and hundreds of jobs are often of one form. What is
+# kept is told apart by its whole text, cannot be changed, and is a few megabytes at most.
+
+
+@lru_cache(maxsize=256)
+def _spec(document: bytes) -> tuple[TrainingJobSpec, Shape]:
+    spec = TrainingJobSpec.model_validate(msgspec.json.decode(document))
+    return spec, placement(spec.accelerator, spec.capacity)
+
+
+@lru_cache(maxsize=512)
+def _status(document: bytes) -> TrainingJobStatus:
+    return TrainingJobStatus.model_validate(msgspec.json.decode(document))
+
+
+@lru_cache(maxsize=32)
+def _slots(slices: int, hosts_per_slice: int) -> tuple[Slot, ...]:
+    return tuple(gang(slices, hosts_per_slice))
