@@ -40,18 +40,29 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._counters: dict[Series, Counter] = {}
-        self._histograms: dict[Series, Histogram] = {}
+        self._counters: dict[str, Counter] = {}
+        self._histograms: dict[str, Histogram] = {}
+        # To find the part of a series that belongs to its labels costs several times what it costs to add to it.
+        self._counted: dict[tuple[str, ...], Counter] = {}
+        self._observed: dict[tuple[str, ...], Histogram] = {}
 
     def count(self, what: Series, *values: str, by: float = 1.0) -> None:
         """Add to a counter; `values` are those of its labels, in their order."""
-        counter = self._counter(what)
-        (counter.labels(*_bounded(what, values)) if values else counter).inc(by)
+        if (part := self._counted.get((what.name, *values))) is None:
+            counter, words = self._counter(what), _bounded(what, values)
+            part = counter.labels(*words) if values else counter
+            if words == list(values):
+                self._counted[(what.name, *values)] = part
+        part.inc(by)
 
     def observe(self, what: Series, value: float, *values: str) -> None:
         """Add to a histogram."""
-        histogram = self._histogram(what)
-        (histogram.labels(*_bounded(what, values)) if values else histogram).observe(value)
+        if (part := self._observed.get((what.name, *values))) is None:
+            histogram, words = self._histogram(what), _bounded(what, values)
+            part = histogram.labels(*words) if values else histogram
+            if words == list(values):
+                self._observed[(what.name, *values)] = part
+        part.observe(value)
 
     def announce(self, *several: Series) -> None:
         """Show these counters and histograms from the start: one without labels at 0, one with labels as a name."""
@@ -70,16 +81,16 @@ class Metrics:
         return generate_latest(self.registry)
 
     def _counter(self, what: Series) -> Counter:
-        if what not in self._counters:
-            self._counters[what] = Counter(what.name, what.meaning, what.labels, registry=self.registry)
-        return self._counters[what]
+        if what.name not in self._counters:
+            self._counters[what.name] = Counter(what.name, what.meaning, what.labels, registry=self.registry)
+        return self._counters[what.name]
 
     def _histogram(self, what: Series) -> Histogram:
-        if what not in self._histograms:
-            self._histograms[what] = Histogram(
+        if what.name not in self._histograms:
+            self._histograms[what.name] = Histogram(
                 what.name, what.meaning, what.labels, buckets=what.buckets, registry=self.registry
             )
-        return self._histograms[what]
+        return self._histograms[what.name]
 
 
 class _Read(Collector):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from holdfast.cluster.apply import ApplyResult
-from holdfast.planning.plan import Plan, StatusWrite
+from holdfast.planning.plan import Action, Plan, StatusWrite
 
 KEPT = 50
 _TEXT = 200
@@ -43,10 +44,9 @@ class PassNote:
 
 def note(plan: Plan, result: ApplyResult, at: datetime) -> PassNote:
     """Sum a pass up."""
-    kinds = Counter(f"{type(action).__name__} {action.resource.plural}" for action in plan.actions)
     return PassNote(
         at=at,
-        actions=tuple(f"{what} x{count}" for what, count in sorted(kinds.items())),
+        actions=_summed_up(plan.actions) if plan.actions else (),
         writes_ahead=_writes(plan.write_ahead),
         writes_status=_writes(plan.status),
         commanded=len(plan.commands),
@@ -54,6 +54,11 @@ def note(plan: Plan, result: ApplyResult, at: datetime) -> PassNote:
         requeue_after_s=plan.requeue_after_s,
         problems=tuple(problems(result)),
     )
+
+
+def _summed_up(actions: Sequence[Action]) -> tuple[str, ...]:
+    kinds = Counter(f"{type(action).__name__} {action.resource.plural}" for action in actions)
+    return tuple(f"{what} x{count}" for what, count in sorted(kinds.items()))
 
 
 def problems(result: ApplyResult) -> list[str]:
@@ -85,4 +90,4 @@ def _row(at: datetime, name: str, seconds: float, result: str) -> dict[str, obje
 
 
 def _writes(write: StatusWrite | None) -> bool:
-    return write is not None and write.wanted != write.observed
+    return write is not None and write.wanted is not write.observed and write.wanted != write.observed

@@ -137,12 +137,16 @@ class Reconciler:
             return Outcome(again=True)
         began = self._clock.monotonic()
         observed = self._observe(registration, key, memory)
-        unseen = {pod.spec.node_name for pod in observed.pods} - observed.nodes.keys() - {""}
+        # Not the difference of two sets: for that all nodes would be gone through.
+        bound = {pod.spec.node_name for pod in observed.pods}
+        unseen = {name for name in bound if name and name not in observed.nodes}
         if unseen:
             observed = replace(observed, nodes={**observed.nodes, **await self._missing_nodes.find(unseen)})
             began = self._clock.monotonic()
-        memory.refusals = tuple(item for item in memory.refusals if not self._exists(item, owner))
-        plan = registration.plan(replace(observed, refusals=memory.refusals), self._clock.now())
+        if memory.refusals:
+            memory.refusals = tuple(item for item in memory.refusals if not self._exists(item, owner))
+            observed = replace(observed, refusals=memory.refusals)
+        plan = registration.plan(observed, self._clock.now())
         made = _new_pods(plan)
         if (stop := await self._shows_pods(slot, made, memory)) is not None:
             return stop

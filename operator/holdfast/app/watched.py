@@ -69,6 +69,7 @@ class Watched:
         self._watch_settings = settings
         self._wake = wake
         self._node_objects: dict[str, Node] = {}
+        self._classes: dict[str, StorageClass] = {}
         self.reflectors: dict[Resource, Reflector[Any]] = {}
         self.caches: dict[Resource, Cache[Any]] = {}
         self.registrations = {registration.resource: registration for registration in registrations}
@@ -118,9 +119,9 @@ class Watched:
         return MappingProxyType(self._node_objects)
 
     @property
-    def classes(self) -> dict[str, StorageClass]:
-        """Return every storage class by name."""
-        return {item.metadata.name: item for item in self.storage_classes.values()}
+    def classes(self) -> MappingProxyType[str, StorageClass]:
+        """Return every storage class by name; the view cannot be written."""
+        return MappingProxyType(self._classes)
 
     def pods_of(self, registration: Registration, key: Key) -> list[Pod]:
         """Return the pods labelled with the object's namespace and name, whoever controls them."""
@@ -176,7 +177,7 @@ class Watched:
         self.pods.listen(self._on_pod)
         self.services.listen(self._child_listener(SERVICES))
         self.claims.listen(self._child_listener(CLAIMS))
-        self.storage_classes.listen(lambda old, new: self._wake(None, None))
+        self.storage_classes.listen(self._on_class)
         self.nodes.listen(self._on_node)
         for resource, reflector in self.reflectors.items():
             reflector.on_relist(self._relist_listener(resource))
@@ -223,6 +224,11 @@ class Watched:
                 self._wake(registration.resource, key, within_s=GATHER_S)
 
         return changed
+
+    def _on_class(self, old: StorageClass | None, new: StorageClass | None) -> None:
+        # Made anew, and not changed: whoever plans at this moment has what it began with.
+        self._classes = {item.metadata.name: item for item in self.storage_classes.values()}
+        self._wake(None, None)
 
     def _on_node(self, old: Node | None, new: Node | None) -> None:
         node = new or old

@@ -9,6 +9,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import lru_cache
 from types import TracebackType
 from urllib.parse import urlencode
 
@@ -132,7 +133,8 @@ class HttpTransport:
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> URL:
         # Paths and queries are made of names that need no quoting, so the whole is taken as it is; tokens are quoted.
-        return URL(f"{self._access.server}{path}{'?' if query else ''}{urlencode(query or {})}", encoded=True)
+        asked = f"?{_asked(tuple(query.items()))}" if query else ""
+        return URL(f"{self._access.server}{path}{asked}", encoded=True)
 
     def _session(self, connections: int) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -143,6 +145,12 @@ class HttpTransport:
             auto_decompress=True,
             trust_env=False,
         )
+
+
+@lru_cache(maxsize=64)
+def _asked(query: tuple[tuple[str, str], ...]) -> str:
+    """Return a query as it is sent: most requests of a rush have one of three."""
+    return urlencode(query)
 
 
 class _Lines:
