@@ -34,8 +34,10 @@ class WorkQueue(Generic[K]):
         self._busy: set[K] = set()
         self._failures: dict[K, int] = {}
         self._alarms: dict[K, float] = {}
-        self._resting: dict[K, float] = {}
-        self._patient: set[K] = set()
+        # Until when a key must not be taken, and need not; and when one that is held back for either comes into line.
+        self._rests: dict[K, float] = {}
+        self._patient: dict[K, float] = {}
+        self._held: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._sequence = 0
         self._timer: asyncio.Task[None] | None = None
@@ -90,23 +92,21 @@ class WorkQueue(Generic[K]):
     def add(self, key: K, *, within_s: float = 0.0) -> None:
         """Have `key` worked on as soon as possible. Adding it twice before a worker takes it counts once.
 
-        With `within_s` it may wait that long, unless it is added without: one turn then does for everything that
-        happens to it meanwhile.
+        With `within_s` it may wait that long, unless it is added with less: one turn then does for everything that
+        happens to it meanwhile. So it may while it is being worked on.
         """
-        if key in self._dirty:
-            if within_s <= 0 and key in self._patient:
-                self._patient.discard(key)
-                del self._resting[key]
-                self._ready.put_nowait(key)
+        now = self._clock.monotonic()
+        due = now + within_s if within_s > 0 else 0.0
+        if key not in self._dirty:
+            self._dirty[key] = now
+        elif due >= self._patient.get(key, 0.0):
             return
-        self._dirty[key] = self._clock.monotonic()
-        if key in self._busy or key in self._resting:
-            return
-        if within_s > 0:
-            self._patient.add(key)
-            self._rest(key, within_s)
+        if due:
+            self._patient[key] = due
         else:
-            self._ready.put_nowait(key)
+            self._patient.pop(key, None)
+        if key not in self._busy:
+            self._line_up(key)
 
     def alarm(self, key: K, seconds: float | None) -> None:
         """Replace the key's alarm: add the key in `seconds`, or never where that is None."""
@@ -147,9 +147,11 @@ class WorkQueue(Generic[K]):
         """
         self._busy.discard(key)
         if rest_s > 0:
-            self._rest(key, rest_s)
-        elif key in self._dirty:
-            self._ready.put_nowait(key)
+            self._rests[key] = self._clock.monotonic() + rest_s
+        if key in self._dirty:
+            self._line_up(key)
+        elif rest_s > 0:
+            self._hold(key, self._rests[key])
 
     def clear(self) -> None:
         """Drop everything that waits, alarms and back-offs included. Keys being worked on are not touched."""
@@ -158,8 +160,9 @@ class WorkQueue(Generic[K]):
         self._dirty.clear()
         self._failures.clear()
         self._alarms.clear()
-        self._resting.clear()
+        self._rests.clear()
         self._patient.clear()
+        self._held.clear()
         self._heap.clear()
 
     async def close(self) -> None:
@@ -172,9 +175,24 @@ class WorkQueue(Generic[K]):
         self._alarms[key] = due
         self._push(key, due)
 
-    def _rest(self, key: K, seconds: float) -> None:
-        self._resting[key] = self._clock.monotonic() + seconds
-        self._push(key, self._resting[key])
+    def _line_up(self, key: K) -> None:
+        """Put a dirty key that nobody works on into line, or hold it back until it must be."""
+        due = max(self._rests.get(key, 0.0), self._patient.get(key, 0.0))
+        if due > self._clock.monotonic():
+            self._hold(key, due)
+        else:
+            self._let_go(key)
+
+    def _hold(self, key: K, due: float) -> None:
+        self._held[key] = due
+        self._push(key, due)
+
+    def _let_go(self, key: K) -> None:
+        self._held.pop(key, None)
+        self._rests.pop(key, None)
+        if key in self._dirty:
+            self._patient.pop(key, None)
+            self._ready.put_nowait(key)
 
     def _push(self, key: K, due: float) -> None:
         self._sequence += 1
@@ -201,15 +219,12 @@ class WorkQueue(Generic[K]):
         now = self._clock.monotonic() + 1e-6
         while self._heap and self._heap[0][0] <= now:
             when, _, key = heapq.heappop(self._heap)
-            if self._resting.get(key) == when:
-                del self._resting[key]
-                self._patient.discard(key)
-                if key in self._dirty:
-                    self._ready.put_nowait(key)
+            if self._held.get(key) == when:
+                self._let_go(key)
             if self._alarms.get(key) == when:
                 del self._alarms[key]
                 self.add(key)
         self._arm()
 
     def _dues(self, key: K) -> tuple[float | None, float | None]:
-        return self._alarms.get(key), self._resting.get(key)
+        return self._alarms.get(key), self._held.get(key)

@@ -222,3 +222,66 @@ async def test_what_is_urgent_does_not_wait_for_what_is_not() -> None:
     assert not again.done(), "a rest is not cut short"
     await clock.advance(0.2)
     assert await again == "a"
+
+
+async def test_the_least_patience_counts() -> None:
+    clock = VirtualClock()
+    work = queue(clock)
+    work.add("a", within_s=10)
+    work.add("a", within_s=1)
+    work.add("a", within_s=20)
+    taken = asyncio.ensure_future(work.take())
+    await clock.advance(0.9)
+    assert not taken.done()
+    await clock.advance(0.2)
+    assert await taken == "a"
+
+
+async def test_what_may_wait_and_happens_during_a_turn_waits_after_it_too() -> None:
+    clock = VirtualClock()
+    work = queue(clock)
+    work.add("a")
+    assert await work.take() == "a"
+    work.add("a", within_s=1)
+    await clock.advance(0.5)
+    work.done("a")
+    again = asyncio.ensure_future(work.take())
+    await clock.advance(0.4)
+    assert not again.done(), "one turn for what else comes within that time"
+    await clock.advance(0.2)
+    assert await again == "a"
+    work.add("a", within_s=1)
+    work.add("a")
+    work.done("a")
+    assert await work.take() == "a", "and what is urgent does not"
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_every_key_comes_in_its_time_however_it_was_added(seed: int) -> None:
+    clock, spawner, chance = VirtualClock(), SeededSpawner(), SeededRandom(seed)
+    work: WorkQueue[str] = WorkQueue(clock, chance, spawner)
+    owed: dict[str, float] = {}
+    busy_s, rest_s = 0.3, 0.7
+
+    async def worker() -> None:
+        while True:
+            key = await work.take()
+            owed.pop(key, None)
+            await clock.sleep(busy_s)
+            work.done(key, rest_s=rest_s if chance.uniform(0, 1) < 0.3 else 0)
+
+    for number in range(4):
+        spawner.spawn(worker(), name=f"worker-{number}")
+    for _ in range(300):
+        key = "abcd"[int(chance.uniform(0, 4))]
+        within_s = (0.0, 0.1, 1.0, 5.0)[int(chance.uniform(0, 4))]
+        owed[key] = min(owed.get(key, float("inf")), clock.monotonic() + within_s)
+        work.add(key, within_s=within_s)
+        await clock.advance(chance.uniform(0, 0.5))
+        late = {key: clock.monotonic() - due for key, due in owed.items()}
+        assert max(late.values(), default=0) <= busy_s + rest_s + 0.01, late
+    await clock.advance(6)
+    assert not owed
+    assert len(work) == 0
+    await work.close()
+    await spawner.stop()
