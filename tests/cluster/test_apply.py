@@ -12,6 +12,7 @@ from holdfast.cluster.apply import Applier, ApplyResult
 from holdfast.cluster.client import ApiClient, LeadershipLost
 from holdfast.cluster.events import SERIES_S, EventRecorder, Owner
 from holdfast.cluster.expectations import Expectations
+from holdfast.cluster.objects import Identity
 from holdfast.planning.plan import (
     PODS,
     SERVICES,
@@ -40,12 +41,15 @@ class Bench:
         self.spawner = SeededSpawner()
         self.server = MemoryApiServer(self.clock, self.spawner, any_shape=True)
         self.leads = True
-        client = ApiClient(self.server, self.clock, SeededRandom(), gate=self._gate)
-        self.expectations = Expectations(self.clock, lambda *place: None, (PODS,))
-        recorder = EventRecorder(client, self.clock, controller="holdfast.dev/operator", instance="op-0")
-        self.applier = Applier(client, self.expectations, recorder, self.clock, self.spawner)
+        self.client = ApiClient(self.server, self.clock, SeededRandom(), gate=self._gate)
+        self.recorder = EventRecorder(self.client, self.clock, controller="holdfast.dev/operator", instance="op-0")
+        self.use(Expectations(self.clock, lambda *place: None, (PODS,)))
         self.job = self.server.put("trainingjobs", {"metadata": {"name": "j", "namespace": "ns"}, "spec": {}})
         self.owner = Owner(TRAINING_JOBS, "ns", "j", self.job["metadata"]["uid"])
+
+    def use(self, expectations: Expectations) -> None:
+        self.expectations = expectations
+        self.applier = Applier(self.client, expectations, self.recorder, self.clock, self.spawner)
 
     async def apply(self, plan: Plan) -> ApplyResult:
         task = self.spawner.spawn(self.applier.apply(plan, self.owner), name="apply")
@@ -113,6 +117,21 @@ async def test_a_write_ahead_from_an_old_view_ends_the_pass_before_anything_else
     assert result.conflict
     assert bench.server.all("pods") == []
     assert bench.held() == {"attempt": 5}
+
+
+@pytest.mark.parametrize("settled", [True, False])
+async def test_what_a_settled_plan_has_written_is_known_when_it_is_seen(bench: Bench, settled: bool) -> None:
+    before = Identity("ns", "j", bench.owner.uid, bench.job["metadata"]["resourceVersion"])
+    expectations = Expectations(bench.clock, lambda *place: before, (PODS, TRAINING_JOBS))
+    bench.use(expectations)
+    await bench.apply(Plan(write_ahead=bench.status({"attempt": 2}), settled=settled))
+    ahead = bench.server.all("trainingjobs")[0]["metadata"]["resourceVersion"]
+    assert not expectations.is_echo(bench.owner.uid, TRAINING_JOBS, before._replace(version=ahead))
+    bench.job = bench.server.all("trainingjobs")[0]
+    await bench.apply(Plan(status=bench.status({"attempt": 3}), settled=settled))
+    written = bench.server.all("trainingjobs")[0]["metadata"]["resourceVersion"]
+    assert expectations.is_echo(bench.owner.uid, TRAINING_JOBS, before._replace(version=written)) is settled
+    assert not expectations.is_echo("another", TRAINING_JOBS, before._replace(uid="another", version=written))
 
 
 async def test_nothing_is_written_where_nothing_differs(bench: Bench) -> None:

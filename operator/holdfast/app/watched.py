@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from holdfast.accelerators.tpu import ACCELERATOR_LABEL
 from holdfast.api import labels
 from holdfast.app.kinds import Registration, Wake
 from holdfast.app.lean import LeanPods
@@ -23,12 +24,15 @@ from holdfast.cluster.reflector import Reflector, Selection, WatchSettings
 from holdfast.planning.observed import Claim, CustomObject, Metadata, Node, Pod, Service, StorageClass
 from holdfast.planning.plan import CLAIMS, NODES, PODS, SERVICES, STORAGE_CLASSES, Resource
 from holdfast.seams import ApiTransport, Clock, Random, Spawner
+from holdfast.training.pools import NODE_POOL
 
 T = TypeVar("T")
 Child = TypeVar("Child", Service, Claim)
 
 # The pods of a gang change together, and each of them several times within a second.
 GATHER_S = 0.1
+# What only shows that a pod is on its way changes no plan: it may wait for what comes next, that containers are seen.
+ON_ITS_WAY_S = 2.0
 
 # Selects what is ours.
 MANAGED = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
@@ -189,28 +193,36 @@ class Watched:
         def changed(old: CustomObject | None, new: CustomObject | None) -> None:
             item = new or old
             if item is not None:
-                self.expectations.saw(item.metadata.uid, resource, identify(item), gone=new is None)
-                self._wake(resource, (item.metadata.namespace, item.metadata.name))
+                uid, seen = item.metadata.uid, identify(item)
+                echo = new is not None and self.expectations.is_echo(uid, resource, seen)
+                waited = self.expectations.saw(uid, resource, seen, gone=new is None)
+                if waited or not echo:
+                    self._wake(resource, seen.key)
 
         return changed
 
-    def _saw_child(self, resource: Resource, child: Pod | Service | Claim, *, gone: bool) -> None:
-        """Tell the owner's expectations, and those of the object that took over the name of a former owner."""
+    def _saw_child(self, resource: Resource, child: Pod | Service | Claim, *, gone: bool) -> bool:
+        """Tell the owner's expectations, and those of the object that took over the name of a former owner.
+
+        Return whether a pass has waited for this.
+        """
         owners = {child.metadata.controller_uid}
         for registration, key in self.owners_of(child):
             if (item := self.objects[registration.resource].get(*key)) is not None:
                 owners.add(item.metadata.uid)
-        for owner in owners:
-            self.expectations.saw(owner, resource, identify(child), gone=gone)
+        seen = identify(child)
+        waited = [self.expectations.saw(owner, resource, seen, gone=gone) for owner in owners]
+        return any(waited)
 
     def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
         pod = new or old
         if pod is None:
             return
-        self._saw_child(PODS, pod, gone=new is None)
+        waited = self._saw_child(PODS, pod, gone=new is None)
+        within_s = ON_ITS_WAY_S if new is not None and not waited and _on_its_way(new) else GATHER_S
         for registration, key in self.owners_of(pod):
             self.pools.saw(key, pod, gone=new is None)
-            self._wake(registration.resource, key, within_s=GATHER_S)
+            self._wake(registration.resource, key, within_s=within_s)
         if new is None:
             self._wake(None, None)
 
@@ -261,6 +273,23 @@ def _node_name(pod: Pod) -> tuple[str, ...]:
 
 def _uid(pod: Pod) -> tuple[str, ...]:
     return (pod.metadata.uid,)
+
+
+def _on_its_way(pod: Pod) -> bool:
+    """Say whether a pod was merely created or bound to a node: no container is told of, and nothing is wrong.
+
+    Where a pod with accelerators is bound decides where others go.
+    """
+    status = pod.status
+    return (
+        status.phase == "Pending"
+        and not pod.deleting
+        and not status.container_statuses
+        and not status.init_container_statuses
+        and all(condition.status == "True" for condition in status.conditions)
+        and NODE_POOL not in pod.spec.node_selector
+        and ACCELERATOR_LABEL not in pod.spec.node_selector
+    )
 
 
 def _same_to_plans(old: Node, new: Node) -> bool:

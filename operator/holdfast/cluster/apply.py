@@ -103,7 +103,7 @@ class Applier:
         if result.conflict:
             return result
         if plan.status is not None:
-            await self._write_status(plan.status, owner, status, result)
+            await self._write_status(plan.status, owner, status, result, settled=plan.settled)
         if not (result.conflict or result.gone):
             for note in plan.events:
                 await self._recorder.record(owner, note)
@@ -124,7 +124,13 @@ class Applier:
         return True
 
     async def _write_status(
-        self, write: StatusWrite, owner: Owner, before: _Status | None, result: ApplyResult
+        self,
+        write: StatusWrite,
+        owner: Owner,
+        before: _Status | None,
+        result: ApplyResult,
+        *,
+        settled: bool = False,
     ) -> _Status | None:
         """Write a status where it differs. Return what the server then holds, None where the pass must end."""
         held = before or _Status(write.resource_version, write.observed)
@@ -146,7 +152,9 @@ class Applier:
                 result.failures.append(error)
             return None
         version = header.metadata.resource_version
-        self._expectations.expect_written(owner.uid, write.resource, write.namespace, write.name, version)
+        self._expectations.expect_written(
+            owner.uid, write.resource, write.namespace, write.name, version, settled=settled
+        )
         result.writes += 1
         return _Status(version, wanted)
 

@@ -28,6 +28,10 @@ class _Pending:
     created: dict[tuple[Resource, str, str], float] = field(default_factory=dict)
     deleted: dict[tuple[Resource, str], float] = field(default_factory=dict)
     written: dict[tuple[Resource, str, str], tuple[str, float]] = field(default_factory=dict)
+    # A pass has been put off for this.
+    asked: bool = False
+    # The version of the owner that its last write has made, where nothing follows from that.
+    echo: str = ""
 
     def since(self) -> float | None:
         times = [*self.created.values(), *self.deleted.values(), *(at for _, at in self.written.values())]
@@ -64,11 +68,28 @@ class Expectations:
         if seen is not None and seen.uid == uid and not seen.deleting:
             self._of(owner).deleted[(resource, uid)] = self._clock.monotonic()
 
-    def expect_written(self, owner: str, resource: Resource, namespace: str, name: str, version: str) -> None:
-        """Expect the cache to reach `version`, the one that the answer to a write named."""
+    def expect_written(
+        self, owner: str, resource: Resource, namespace: str, name: str, version: str, *, settled: bool = False
+    ) -> None:
+        """Expect the cache to reach `version`, the one that the answer to a write named.
+
+        `settled`: the owner itself was written, and its plan from then on is to wait for something else.
+        """
         seen = self._lookup(resource, namespace, name)
         if seen is not None and not reached(seen.version, version):
-            self._of(owner).written[(resource, namespace, name)] = (version, self._clock.monotonic())
+            pending = self._of(owner)
+            pending.written[(resource, namespace, name)] = (version, self._clock.monotonic())
+            pending.echo = version if settled else ""
+
+    def is_echo(self, owner: str, resource: Resource, identity: Identity) -> bool:
+        """Say whether this version of an owner is what this process wrote last, and nothing follows from it.
+
+        Whatever anybody else has changed since is another version, also where that is the first one that is seen.
+        """
+        pending = self._pending.get(owner)
+        if pending is None or not pending.echo or identity.uid != owner or identity.version != pending.echo:
+            return False
+        return (resource, identity.namespace, identity.name) in pending.written
 
     def creation_failed(self, owner: str, resource: Resource, namespace: str, name: str) -> None:
         """Take an expectation back: the server said no, or the object exists already."""
@@ -88,11 +109,14 @@ class Expectations:
             pending.deleted.pop((resource, uid), None)
             self._drop_if_met(owner, pending)
 
-    def saw(self, owner: str, resource: Resource, identity: Identity, *, gone: bool) -> None:
-        """Note one change of a cache: an object of `owner` (or the owner itself) was seen, or seen to be gone."""
+    def saw(self, owner: str, resource: Resource, identity: Identity, *, gone: bool) -> bool:
+        """Note one change of a cache: an object of `owner` (or the owner itself) was seen, or seen to be gone.
+
+        Return whether a pass was put off for the last of what was expected: it can be made now.
+        """
         pending = self._pending.get(owner)
         if pending is None:
-            return
+            return False
         place = (resource, identity.namespace, identity.name)
         if not gone:
             pending.created.pop(place, None)
@@ -102,6 +126,7 @@ class Expectations:
         if write is not None and (gone or reached(identity.version, write[0])):
             del pending.written[place]
         self._drop_if_met(owner, pending)
+        return pending.asked and owner not in self._pending
 
     def relisted(self, resource: Resource, started_at: float) -> None:
         """Note that a list begun at monotonic `started_at` is in the cache: it shows everything answered before.
@@ -118,8 +143,10 @@ class Expectations:
 
     def wait_s(self, owner: str) -> float:
         """Return 0 where the owner may be planned, else the seconds until its expectations expire."""
-        pending = self._pending.get(owner)
-        return 0.0 if pending is None else max(0.0, self._left_s(pending))
+        if (pending := self._pending.get(owner)) is None:
+            return 0.0
+        pending.asked = True
+        return max(0.0, self._left_s(pending))
 
     def expired(self, owner: str) -> bool:
         """Say, once, whether an owner may be planned only because its caches have not caught up in time.

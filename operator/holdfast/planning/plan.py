@@ -145,6 +145,8 @@ class Plan:
     `commands` maps pod UIDs to the orders that their sidecars have not acknowledged yet. `waiting` names what the
     object waits for; the shell remembers since when it has been the same and hands that back as `Observed.waiting`.
     `claims` are node pools that the object is about to take: they count as occupied for others until the next plan.
+    `settled` says that the status which this plan writes leads to no other plan: to see it written is no reason for a
+    pass.
     """
 
     absent: tuple[Absent, ...] = ()
@@ -157,4 +159,5 @@ class Plan:
     events: tuple[EventNote, ...] = ()
     waiting: str = ""
     claims: tuple[str, ...] = ()
+    settled: bool = False
     requeue_after_s: float | None = None

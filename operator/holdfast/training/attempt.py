@@ -204,6 +204,7 @@ def _running(view: View, draft: Draft) -> Plan:
         status=draft.write(),
         commands=orders.standing(view),
         events=tuple(draft.events),
+        settled=True,
         requeue_after_s=progress.REFRESH_S,
     )
 

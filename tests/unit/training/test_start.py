@@ -122,8 +122,10 @@ def test_running_is_written_once_with_where_it_started_from() -> None:
     starting = b.job(b.attempt_status(created=False, phase="Starting"))
     told = tuple(b.report(pod, restored_step=300, run=2) for pod in pods)
     seen = b.observed(starting, *pods, reports=told, service=b.service())
-    status = b.wanted(plan(seen, b.NOW).status)
+    made = plan(seen, b.NOW)
+    status = b.wanted(made.status)
     assert status["phase"] == "Running"
+    assert made.settled, "to see it written is no reason for a pass"
     assert status["workers"] == {"desired": 2, "created": 2, "running": 2, "succeeded": 0}
     assert status["checkpoint"]["restoredStep"] == 300
     assert b.condition(status, "Restored")["message"] == "All workers restored step 300."
@@ -133,6 +135,10 @@ def test_running_is_written_once_with_where_it_started_from() -> None:
     assert quiet.status.wanted == quiet.status.observed
     assert not quiet.actions
     assert not quiet.events
+    assert quiet.commands == made.commands
+    assert quiet.requeue_after_s is not None
+    assert made.requeue_after_s is not None
+    assert quiet.requeue_after_s >= made.requeue_after_s, "and such a pass would only wait for the same"
 
 
 def replace_status(job: CustomObject, status: dict[str, object]) -> CustomObject:
