@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from holdfast.accelerators.tpu import ACCELERATOR_LABEL
 from holdfast.api import labels
 from holdfast.app.kinds import Registration, Wake
-from holdfast.app.lean import LeanPods
+from holdfast.app.lean import LeanObjects, LeanPods
 from holdfast.app.pools import PoolOccupancy
 from holdfast.app.strangers import Strangers
 from holdfast.cluster.cache import Cache
@@ -78,7 +78,7 @@ class Watched:
         self.caches: dict[Resource, Cache[Any]] = {}
         self.registrations = {registration.resource: registration for registration in registrations}
         self.objects: dict[Resource, Cache[CustomObject]] = {
-            registration.resource: self._watch(Kind(registration.resource, CustomObject, identify))
+            registration.resource: self._watch(Kind(registration.resource, CustomObject, identify, LeanObjects()))
             for registration in registrations
         }
         self.nodes: Cache[Node] = self._watch(Kind(NODES, Node, identify))

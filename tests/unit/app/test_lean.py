@@ -7,12 +7,12 @@ import tracemalloc
 import msgspec
 import orjson
 
-from holdfast.app.lean import LeanPods
+from holdfast.app.lean import LAST_APPLIED, SPECS_REMEMBERED, LeanObjects, LeanPods
 from holdfast.app.watched import identify
 from holdfast.cluster.cache import Cache
 from holdfast.cluster.objects import Kind
 from holdfast.cluster.pages import Decoding
-from holdfast.planning.observed import Pod
+from holdfast.planning.observed import CustomObject, Pod
 from holdfast.planning.plan import PODS
 from tests.bench.memory_of_cache import pod
 
@@ -67,3 +67,34 @@ def test_a_cached_pod_takes_less_than_three_kilobytes() -> None:
         tracemalloc.stop()
     assert len(cache) == 1280
     assert held / 1280 < 3000, f"{held / 1280:.0f} bytes a pod: 50,000 must fit in 200 MB beside everything else"
+
+
+def job(number: int, **metadata: object) -> CustomObject:
+    document = {
+        "metadata": {"name": f"j-{number}", "annotations": {"holdfast.dev/checkpoint-now": "1"}, **metadata},
+        "spec": {"template": {"spec": {"containers": [{"name": "trainer", "image": "x"}]}}, "form": number % 2},
+        "status": {"phase": "Running"},
+    }
+    return msgspec.json.decode(orjson.dumps(document), type=CustomObject)
+
+
+def test_a_lean_object_is_an_equal_one_and_has_the_spec_of_others_of_its_form() -> None:
+    lean = LeanObjects()
+    found = [lean(job(number)) for number in range(4)]
+    assert found == [job(number) for number in range(4)]
+    assert found[0].spec is found[2].spec
+    assert found[1].spec is found[3].spec
+    assert found[0].spec is not found[1].spec
+    assert CustomObject.__struct_fields__ == ("metadata", "spec", "status"), "a further one would be lost here"
+
+
+def test_what_kubectl_keeps_for_itself_is_dropped_and_nothing_else() -> None:
+    notes = {LAST_APPLIED: "much", "holdfast.dev/checkpoint-now": "1"}
+    assert LeanObjects()(job(1, annotations=notes)) == job(1)
+
+
+def test_specs_are_not_remembered_for_ever() -> None:
+    lean = LeanObjects()
+    for number in range(SPECS_REMEMBERED + 10):
+        lean(CustomObject(spec={"form": number}))
+    assert len(lean._specs) <= SPECS_REMEMBERED
