@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -21,6 +22,8 @@ from holdfast.cluster.credentials import CredentialsError, discover
 from holdfast.cluster.transport import LEASE_CONNECTIONS, HttpTransport
 from holdfast.seams.real import SystemClock, SystemRandom, TaskSpawner
 
+# New containers that are not gone yet.
+COLLECT_AFTER = 7000
 EXIT_BROKEN = 1
 EXIT_BAD_SETTINGS = 2
 
@@ -50,6 +53,17 @@ async def run(settings: OperatorSettings, environ: Mapping[str, str]) -> None:
         await kopf.operator(registry=handlers, settings=kopf_settings(), standalone=True, clusterwide=True)
 
 
+def collect_rarely() -> None:
+    """Have Python look for cycles a tenth as often as it would, and not in what was there from the start.
+
+    What a rush makes lives as long as its requests, and little of it is in cycles: looking through it all the time was
+    a tenth of all CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
+
+
 def main() -> None:
     """Run the operator; exit with 2 where settings or credentials are missing or wrong."""
     configure("INFO")
@@ -58,6 +72,7 @@ def main() -> None:
         configure(settings.log_level)
         fields = {"version": __version__, "identity": settings.identity, "workers": settings.workers}
         logger.info("operator.started", extra={"fields": fields})
+        collect_rarely()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(settings, os.environ))
     except (SettingsError, CredentialsError) as error:
