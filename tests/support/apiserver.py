@@ -21,7 +21,7 @@ from holdfast.cluster.merge import apply_merge
 from holdfast.seams import ApiError, Clock, Spawner, WatchStream
 from tests.support.apiserver_faults import Faults
 from tests.support.apiserver_paths import RESOURCES, ResourceInfo, Target, parse_path
-from tests.support.apiserver_reads import Reads
+from tests.support.apiserver_reads import Reads, answered
 from tests.support.apiserver_rules import our_kinds
 from tests.support.apiserver_store import Change, Document, Store, unconditional
 from tests.support.apiserver_watch import Watch
@@ -174,7 +174,7 @@ class MemoryApiServer:
         if call.method == "GET":
             return orjson.dumps(self._reads.answer(target, call.query, call.accept))
         document = orjson.loads(call.body) if call.body else {}
-        return orjson.dumps(self._write(call, target, document))
+        return orjson.dumps(answered(self._write(call, target, document), call.accept))
 
     def _write(self, call: Call, target: Target, document: Any) -> Document:
         store, info, namespace = self.store, target.info, target.namespace or ""

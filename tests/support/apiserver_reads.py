@@ -26,6 +26,8 @@ from tests.support.apiserver_store import Document, Place, Store
 LISTS_REMEMBERED = 4
 _METADATA_ONLY = re.compile(r"\s*application/json;\s*as=PartialObjectMetadataList;\s*g=meta\.k8s\.io;\s*v=v1\s*(,|$)")
 
+_ONE_METADATA_ONLY = re.compile(r"\s*application/json;\s*as=PartialObjectMetadata;\s*g=meta\.k8s\.io;\s*v=v1\s*(,|$)")
+
 _TOO_OLD = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
     "the continue parameter."
@@ -152,6 +154,13 @@ def _metadata_only(listed: Document) -> Document:
     kind = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
     items = [{**kind, "metadata": one["metadata"]} for one in listed["items"]]
     return {**listed, "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "items": items or None}
+
+
+def answered(document: Document, accept: str) -> Document:
+    """Return the answer to a change: the object as it is now, or nothing but its metadata where that is asked for."""
+    if not _ONE_METADATA_ONLY.match(accept) or document.get("kind") == "Status":
+        return document
+    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": document["metadata"]}
 
 
 def _token(version: int, start: str) -> str:

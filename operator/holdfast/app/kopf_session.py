@@ -17,13 +17,11 @@ import kopf
 import msgspec
 import orjson
 
-from holdfast.cluster.client import METADATA_ONLY
+from holdfast.cluster.client import METADATA_ONLY, ONE_METADATA_ONLY
 from holdfast.cluster.credentials import Access
 from holdfast.cluster.objects import Header, header_of
 from holdfast.cluster.pages import event_of, page_of
 from holdfast.cluster.transport import connector
-
-ONE_METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
 
 def session(access: Access) -> kopf.AiohttpSession:

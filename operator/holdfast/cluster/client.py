@@ -35,6 +35,8 @@ PAGE_S = 30.0
 LIST_PAGE = 500
 # What a list is asked for where only the metadata is read: pages stay small, however much the objects hold.
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+# The same of a single object, which is all that is read of the answer to a change.
+ONE_METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
 MERGE_PATCH = "application/merge-patch+json"
 Document = dict[str, Any]
@@ -126,7 +128,8 @@ class ApiClient:
         """
         query = {**self._manager, **({"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {})}
         deadline = self._deadline()
-        call = _Call("POST", resource.collection(namespace or None), query, orjson.dumps(manifest))
+        path = resource.collection(namespace or None)
+        call = _Call("POST", path, query, orjson.dumps(manifest), accept=ONE_METADATA_ONLY)
         try:
             return header_of(await self._send(call, deadline))
         except ApiError as error:
@@ -177,7 +180,7 @@ class ApiClient:
         was lost, a 409 may be the echo of the patch's own success: then the object shows the patch already.
         """
         item = resource.item(namespace or None, name)
-        call = _Call("PATCH", item, self._manager, orjson.dumps(body), MERGE_PATCH)
+        call = _Call("PATCH", item, self._manager, orjson.dumps(body), MERGE_PATCH, ONE_METADATA_ONLY)
         return await self._change(call, item, lambda found: _shows(found, body))
 
     async def replace_status(
@@ -195,7 +198,7 @@ class ApiClient:
             "metadata": {"name": name, "namespace": namespace, "resourceVersion": version},
             "status": status,
         }
-        call = _Call("PUT", f"{item}/status", self._manager, orjson.dumps(body))
+        call = _Call("PUT", f"{item}/status", self._manager, orjson.dumps(body), accept=ONE_METADATA_ONLY)
         return await self._change(call, item, lambda found: _is_status(found.get("status") or {}, status))
 
     async def _change(self, call: _Call, item: str, shows: Callable[[Document], bool]) -> Header:

@@ -4,9 +4,10 @@ its first pod."""
 from __future__ import annotations
 
 import hashlib
-import json
 from datetime import timedelta
 from typing import Any, Final
+
+import msgspec
 
 from holdfast.api.conditions import ConditionType
 from holdfast.api.reason_facts import FACTS
@@ -94,8 +95,8 @@ def _form(view: View) -> str:
     checkpoint = spec.get("checkpoint") or {}
     if str(checkpoint.get("destination", "")).startswith("gs://"):
         spec["checkpoint"] = {key: value for key, value in checkpoint.items() if key not in ("destination", "restore")}
-    document = json.dumps([view.job.metadata.namespace, spec], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(document.encode()).hexdigest()
+    document = msgspec.json.encode([view.job.metadata.namespace, spec], order="sorted")
+    return hashlib.sha256(document).hexdigest()
 
 
 def _ask(view: View, question: DryRun) -> Plan:

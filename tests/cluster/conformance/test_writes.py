@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.cluster.client import ONE_METADATA_ONLY
 from holdfast.cluster.lease import LEASES
 from holdfast.planning.plan import PODS, TRAINING_JOBS
 from tests.cluster.conformance.servers import Api, job, pod, refusal
@@ -29,6 +30,33 @@ async def test_the_server_stamps_a_new_object(api: Api) -> None:
     assert not {"labels", "finalizers"} & metadata.keys()
     assert "status" not in made
     assert (await api.get(TRAINING_JOBS, "j")) == made
+
+
+@pytest.mark.parametrize("document", [pod("o"), job("o")], ids=["a built-in kind", "a kind of ours"])
+async def test_the_answer_to_a_change_is_metadata_only_where_that_is_asked_for(
+    api: Api, document: dict[str, Any]
+) -> None:
+    resource = PODS if document["kind"] == "Pod" else TRAINING_JOBS
+
+    async def answer(method: str, path: str, body: dict[str, Any], kind: str = "", **query: str) -> dict[str, Any]:
+        answered = await api.call(method, path, body, kind=kind, accept=ONE_METADATA_ONLY, **query)
+        assert (answered["kind"], answered["apiVersion"]) == ("PartialObjectMetadata", "meta.k8s.io/v1")
+        assert answered.keys() == {"kind", "apiVersion", "metadata"}
+        return answered
+
+    tried = await answer("POST", api.path(resource), document, dryRun="All")
+    assert tried["metadata"]["name"] == "o"
+    made = await answer("POST", api.path(resource), document)
+    assert made["metadata"] == (await api.get(resource, "o"))["metadata"]
+    labelled = {"metadata": {"labels": {"a": "b"}}}
+    changed = await answer("PATCH", api.path(resource, "o"), labelled, "application/merge-patch+json")
+    assert changed["metadata"]["labels"] == {"a": "b"}
+    held = await api.get(resource, "o")
+    assert changed["metadata"] == held["metadata"]
+    put = await answer("PUT", api.path(resource, "o", "status"), {**held, "status": {"attempt": 1}})
+    assert put["metadata"] == (await api.get(resource, "o"))["metadata"]
+    taken = await refusal(api.call("POST", api.path(resource), document, accept=ONE_METADATA_ONLY))
+    assert (taken.status, taken.reason) == (409, "AlreadyExists")
 
 
 async def test_a_pod_begins_pending_and_has_a_generation(api: Api) -> None:
