@@ -53,7 +53,10 @@ class Metadata(Projection, frozen=True, kw_only=True, gc=False, rename="camel"):
     @property
     def controller_uid(self) -> str:
         """Return the UID of the controlling owner, or an empty string."""
-        return next((owner.uid for owner in self.owner_references if owner.controller), "")
+        for owner in self.owner_references:
+            if owner.controller:
+                return owner.uid
+        return ""
 
 
 class Waiting(Projection, frozen=True, kw_only=True, gc=False, rename="camel"):
