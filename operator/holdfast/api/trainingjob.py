@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 
 from holdfast.api.accelerator import Accelerator, few_chips
 from holdfast.api.capacity import Capacity, Runtime
 from holdfast.api.checkpoint import Checkpoint
-from holdfast.api.model import ApiModel, Rule, immutable, rules
+from holdfast.api.model import ApiModel, Rule, immutable, once, rules, whole
 from holdfast.api.recovery import Recovery
 from holdfast.api.scalars import Duration
 from holdfast.api.spec_rules import SPEC_RULES
@@ -23,22 +24,37 @@ CHIPS_PER_HOST: Final = 4
 # `<name>-<slice>-<host>.<name>,`: two and four digits at the most.
 _BYTES_OF_A_HOST: Final = "(2 * self.metadata.name.size() + 10)"
 
+# A write of the status cannot change the spec, and to compare two templates is the dearest of all: where the status
+# changed in one of these fields, as it does in nearly every write of it, they are not compared.
+_STATUS_IS_WRITTEN: Final = "has(self.status) && (!has(oldSelf.status) || {})".format(
+    " || ".join(f"self.status.{field} != oldSelf.status.{field}" for field in ("?message", "?progress.?step"))
+)
+_UNCHANGED: Final = immutable("template")
+_TEMPLATE_STAYS: Final = Rule(
+    f"{_STATUS_IS_WRITTEN} || self.spec.template == oldSelf.spec.template", _UNCHANGED.message, at=".spec.template"
+)
+
+
+def _fixed(name: str) -> JsonDict:
+    """Return the schema extension of a section that never changes: nobody owns a part of it alone."""
+    return {**rules(immutable(name)), **whole()}
+
 
 class TrainingJobSpec(ApiModel):
     """What is to be trained, on what, and how it survives."""
 
     model_config = ConfigDict(json_schema_extra=rules(*SPEC_RULES))
 
-    accelerator: Annotated[Accelerator, Field(json_schema_extra=rules(immutable("accelerator")))]
+    accelerator: Annotated[Accelerator, Field(json_schema_extra=_fixed("accelerator"))]
     """What the workers compute on: exactly one of cpu, gpu and tpu."""
 
-    capacity: Annotated[Capacity, Field(json_schema_extra=rules(immutable("capacity")))] = Capacity()
+    capacity: Annotated[Capacity, Field(json_schema_extra=_fixed("capacity"))] = Capacity()
     """How the nodes are paid for."""
 
-    runtime: Annotated[Runtime, Field(json_schema_extra=rules(immutable("runtime")))] = Runtime()
+    runtime: Annotated[Runtime, Field(json_schema_extra=_fixed("runtime"))] = Runtime()
     """How the workers find each other."""
 
-    template: Annotated[PodTemplate, Field(json_schema_extra=rules(immutable("template")))]
+    template: Annotated[PodTemplate, Field(json_schema_extra=whole())]
     """The pod that every worker runs as; the container named trainer is the training program."""
 
     checkpoint: Checkpoint | None = None
@@ -92,17 +108,20 @@ class TrainingJob(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            Rule(
-                f"self.metadata.name.matches('^[a-z]([-a-z0-9]{{0,{MAX_NAME_LENGTH - 2}}}[a-z0-9])?$')",
-                "metadata.name becomes part of the names of pods, hosts and a Service: use at most "
-                f"{MAX_NAME_LENGTH} lower-case letters, digits and '-', begin with a letter and do not end with '-'",
+            *once(
+                Rule(
+                    f"self.metadata.name.matches('^[a-z]([-a-z0-9]{{0,{MAX_NAME_LENGTH - 2}}}[a-z0-9])?$')",
+                    "metadata.name becomes part of the names of pods, hosts and a Service: use at most "
+                    f"{MAX_NAME_LENGTH} lower-case letters, digits and '-', begin with a letter and do not end with '-'",
+                ),
+                Rule(
+                    "!has(self.spec.accelerator.tpu) || "
+                    + few_chips("self.spec.accelerator.tpu", _BYTES_OF_A_HOST, MAX_VARIABLE_BYTES * CHIPS_PER_HOST),
+                    "the names of all hosts of a slice, made from metadata.name, must fit one variable of 128 KiB: use a "
+                    "shorter name or a smaller topology",
+                ),
             ),
-            Rule(
-                "!has(self.spec.accelerator.tpu) || "
-                + few_chips("self.spec.accelerator.tpu", _BYTES_OF_A_HOST, MAX_VARIABLE_BYTES * CHIPS_PER_HOST),
-                "the names of all hosts of a slice, made from metadata.name, must fit one variable of 128 KiB: use a "
-                "shorter name or a smaller topology",
-            ),
+            _TEMPLATE_STAYS,
         )
     )
 
