@@ -1,7 +1,8 @@
 """The CEL rules of `crds/`, evaluated by the CEL project's own runtime, and the whole admission of our kinds.
 
 A rule is compiled once and evaluated with `self` and `oldSelf` wherever its value is: transition rules only on updates,
-unless `oldSelf` is optional, and nothing that an update leaves as it was. What is not modelled is the cost budget; the fleet's tests hold that.
+unless `oldSelf` is optional, and nothing that an update leaves as it was. What is not modelled is the cost budget; the
+fleet's tests hold that.
 """
 
 from __future__ import annotations

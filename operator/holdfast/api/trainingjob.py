@@ -24,10 +24,26 @@ CHIPS_PER_HOST: Final = 4
 # `<name>-<slice>-<host>.<name>,`: two and four digits at the most.
 _BYTES_OF_A_HOST: Final = "(2 * self.metadata.name.size() + 10)"
 
+_OF_THE_NAME: Final = once(
+    Rule(
+        f"self.metadata.name.matches('^[a-z]([-a-z0-9]{{0,{MAX_NAME_LENGTH - 2}}}[a-z0-9])?$')",
+        "metadata.name becomes part of the names of pods, hosts and a Service: use at most "
+        f"{MAX_NAME_LENGTH} lower-case letters, digits and '-', begin with a letter and do not end with '-'",
+    ),
+    Rule(
+        "!has(self.spec.accelerator.tpu) || "
+        + few_chips("self.spec.accelerator.tpu", _BYTES_OF_A_HOST, MAX_VARIABLE_BYTES * CHIPS_PER_HOST),
+        "the names of all hosts of a slice, made from metadata.name, must fit one variable of 128 KiB: use a "
+        "shorter name or a smaller topology",
+    ),
+)
+
 # A write of the status cannot change the spec, and to compare two templates is the dearest of all: where the status
 # changed in one of these fields, as it does in nearly every write of it, they are not compared.
-_STATUS_IS_WRITTEN: Final = "has(self.status) && (!has(oldSelf.status) || {})".format(
-    " || ".join(f"self.status.{field} != oldSelf.status.{field}" for field in ("?message", "?progress.?step"))
+_STATUS_IS_WRITTEN: Final = (
+    "has(self.status) && (!has(oldSelf.status)"
+    " || (has(self.status.message) && has(oldSelf.status.message) && self.status.message != oldSelf.status.message)"
+    " || self.status.?progress.?step.orValue(-1) != oldSelf.status.?progress.?step.orValue(-1))"
 )
 _UNCHANGED: Final = immutable("template")
 _TEMPLATE_STAYS: Final = Rule(
@@ -106,24 +122,7 @@ class TrainingJobSpec(ApiModel):
 class TrainingJob(ApiModel):
     """A training run: a gang of workers that restarts as a whole and goes on from its newest committed checkpoint."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            *once(
-                Rule(
-                    f"self.metadata.name.matches('^[a-z]([-a-z0-9]{{0,{MAX_NAME_LENGTH - 2}}}[a-z0-9])?$')",
-                    "metadata.name becomes part of the names of pods, hosts and a Service: use at most "
-                    f"{MAX_NAME_LENGTH} lower-case letters, digits and '-', begin with a letter and do not end with '-'",
-                ),
-                Rule(
-                    "!has(self.spec.accelerator.tpu) || "
-                    + few_chips("self.spec.accelerator.tpu", _BYTES_OF_A_HOST, MAX_VARIABLE_BYTES * CHIPS_PER_HOST),
-                    "the names of all hosts of a slice, made from metadata.name, must fit one variable of 128 KiB: use a "
-                    "shorter name or a smaller topology",
-                ),
-            ),
-            _TEMPLATE_STAYS,
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=rules(*_OF_THE_NAME, _TEMPLATE_STAYS))
 
     spec: TrainingJobSpec
     """What is to be trained, on what, and how it survives."""
