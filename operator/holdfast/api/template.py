@@ -16,7 +16,7 @@ from holdfast.api.container import Container, DnsLabel, PodSecurityContext, not_
 from holdfast.api.labels import TRAINER
 from holdfast.api.model import ApiModel, OpenModel, Rule, keyed, once, opaque, rules
 
-NEVER: Final = "Never"
+_NEVER: Final = "Never"
 
 _RESTART_POLICY: Final = "leave restartPolicy out or set it to Never: Holdfast restarts the gang from the newest commit"
 
@@ -59,7 +59,7 @@ class PodSpec(OpenModel):
                             f"no container is named '{TRAINER}': give that name to the one that runs the training "
                             "program",
                         ),
-                        Rule(f"self.all(c, !has(c.restartPolicy) || c.restartPolicy == '{NEVER}')", _RESTART_POLICY),
+                        Rule(f"self.all(c, !has(c.restartPolicy) || c.restartPolicy == '{_NEVER}')", _RESTART_POLICY),
                     )
                 ),
             },
@@ -79,7 +79,7 @@ class PodSpec(OpenModel):
     """Labels that nodes must carry besides those that the accelerator and the capacity ask for."""
 
     restart_policy: (
-        Annotated[str, Field(max_length=16, json_schema_extra=rules(Rule(f"self == '{NEVER}'", _RESTART_POLICY)))]
+        Annotated[str, Field(max_length=16, json_schema_extra=rules(Rule(f"self == '{_NEVER}'", _RESTART_POLICY)))]
         | None
     ) = None
     """Never, or left out."""

@@ -45,9 +45,10 @@ _STATUS_IS_WRITTEN: Final = (
     " || (has(self.status.message) && has(oldSelf.status.message) && self.status.message != oldSelf.status.message)"
     " || self.status.?progress.?step.orValue(-1) != oldSelf.status.?progress.?step.orValue(-1))"
 )
-_UNCHANGED: Final = immutable("template")
 _TEMPLATE_STAYS: Final = Rule(
-    f"{_STATUS_IS_WRITTEN} || self.spec.template == oldSelf.spec.template", _UNCHANGED.message, at=".spec.template"
+    f"{_STATUS_IS_WRITTEN} || self.spec.template == oldSelf.spec.template",
+    immutable("template").message,
+    at=".spec.template",
 )
 
 
