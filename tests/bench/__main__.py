@@ -13,12 +13,13 @@ from pathlib import Path
 import uvloop
 
 from deploy.kind.console import say
-from tests.bench import idle, report, starts
-from tests.bench.lab import lab
+from tests.bench import idle, report, starts, writes
+from tests.bench.lab import ROOT, lab
 from tests.bench.machine import machine
 from tests.bench.measured import Sample
 
-PARTS = ("many", "gang", "idle")
+PARTS = ("many", "gang", "idle", "writes")
+CRD = ROOT / "crds/holdfast.dev_trainingjobs.yaml"
 
 
 def _arguments() -> argparse.Namespace:
@@ -32,6 +33,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1000, help="workers of the one large job")
     parser.add_argument("--idle-jobs", type=int, default=2000)
     parser.add_argument("--idle-seconds", type=float, default=60)
+    parser.add_argument("--crd", type=Path, action="append", help="of the writes: definitions to measure by turns")
     parser.add_argument("--name", default="bench", help="name of the control plane")
     parser.add_argument("--keep", action="store_true", help="leave the control plane up")
     parser.add_argument("--results", type=Path, default=None, help="file for the results as JSON")
@@ -63,6 +65,8 @@ async def run(wanted: argparse.Namespace, folder: Path, results: Path) -> dict[s
                 keep(number, *await starts.gang(made, wanted.workers, "Plain"))
         if "idle" in wanted.parts:
             found["idle"] = await idle.idle(made, wanted.idle_jobs, 2, wanted.idle_seconds)
+        if "writes" in wanted.parts:
+            found["writes"] = await writes.writes(made, wanted.rounds, wanted.crd or [CRD])
         keep(wanted.rounds)
     return found
 

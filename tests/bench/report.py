@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from tests.bench import writes
 from tests.bench.machine import machine
 from tests.bench.measured import Sample
 
@@ -74,6 +75,8 @@ def text(found: dict[str, Any]) -> str:
         lines.append(f"writes an object, {row['name']} (N={row['pods']}): {told}")
     if "idle" in found:
         lines += ["", *(f"{key}: {value}" for key, value in found["idle"].items())]
+    if "writes" in found:
+        lines += ["", *writes.lines(found["writes"])]
     return "\n".join(lines)
 
 

@@ -1,7 +1,8 @@
 """The CEL rules of `crds/`, evaluated by the CEL project's own runtime, and the whole admission of our kinds.
 
 A rule is compiled once and evaluated with `self` and `oldSelf` wherever its value is: transition rules only on updates,
-and nothing that an update leaves as it was. What is not modelled is the cost budget; the fleet's tests hold that.
+unless `oldSelf` is optional, and nothing that an update leaves as it was. What is not modelled is the cost budget; the
+fleet's tests hold that.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ CRDS: Final = Path(__file__).parents[2] / "crds"
 # here nor can be compiled stops the server at its start.
 NOT_EVALUATED: Final[dict[str, str]] = {}
 
-_PARTS_OF_A_RULE: Final = {"rule", "message"}
+_PARTS_OF_A_RULE: Final = {"rule", "message", "optionalOldSelf", "fieldPath"}
+_OLD_SELF: Final = re.compile(r"\boldSelf\b")
 
 
 class Evaluated:
@@ -48,11 +50,18 @@ class Rules:
         )
         self.evaluated = Evaluated()
         self._programs: dict[str, Any] = {}
+        # Of rules whose `oldSelf` is optional, what is evaluated where there is none.
+        self._at_creation: dict[str, Any] = {}
         for entry in rules_in(schema):
             if unknown := entry.keys() - _PARTS_OF_A_RULE:
                 raise ValueError(f"the in-memory API server does not know {sorted(unknown)} of a rule: model it")
-            if entry["rule"] not in NOT_EVALUATED:
-                self._programs[entry["rule"]] = environment.compile(entry["rule"])
+            if entry["rule"] in NOT_EVALUATED:
+                continue
+            rule = entry["rule"]
+            if entry.get("optionalOldSelf"):
+                self._at_creation[rule] = environment.compile(_OLD_SELF.sub("optional.none()", rule))
+                rule = _OLD_SELF.sub("optional.of(oldSelf)", rule)
+            self._programs[entry["rule"]] = environment.compile(rule)
 
     @property
     def compiled(self) -> set[str]:
@@ -65,18 +74,21 @@ class Rules:
             return
         for entry in node.get("x-kubernetes-validations", ()):
             if (trouble := self._trouble(entry["rule"], value, old)) is not None:
-                yield f'{path}: Invalid value: "{_kind(value)}": {trouble}{entry["message"]}'.removeprefix(": ")
+                where = (path + entry.get("fieldPath", "")).removeprefix(".")
+                yield f'{where}: Invalid value: "{_kind(value)}": {trouble}{entry["message"]}'.removeprefix(": ")
         for child, inner, before, where in below(node, value, old, path):
             if where != "metadata":
                 yield from self.broken(child, inner, before, where)
 
     def _trouble(self, rule: str, value: Any, old: Any) -> str | None:
         """Return None where the rule holds; where it cannot be evaluated on this value, that is said and is a no."""
-        program = self._programs.get(rule)
-        transition = re.search(r"\boldSelf\b", rule) is not None
-        if program is None or (transition and old is MISSING):
+        compares = _OLD_SELF.search(rule) is not None
+        program = (self._at_creation if compares and old is MISSING else self._programs).get(rule)
+        if program is None:
             return None
-        outcome = program.eval(data={"self": value, "oldSelf": old} if transition else {"self": value})
+        outcome = program.eval(
+            data={"self": value, "oldSelf": old} if compares and old is not MISSING else {"self": value}
+        )
         if outcome.type() != cel.Type.BOOL:
             return f"{outcome.value()} evaluating rule: "
         self.evaluated.times[(rule, outcome.value())] += 1

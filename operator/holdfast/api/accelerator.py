@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
-from holdfast.api.model import ApiModel, Rule, rules
+from holdfast.api.model import ApiModel, Rule, once, rules
 
 V6E_TOPOLOGIES: Final = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 V5P_SUB_CUBES: Final = ("2x2x1", "2x2x2", "2x2x4", "2x4x4")
@@ -85,6 +85,37 @@ _V5P_CUBES: Final = (
     f" && int({_DIMS}[0]) * int({_DIMS}[1]) * int({_DIMS}[2]) <= {V5P_MAX_CHIPS}"
 )
 _SINGLE_HOST: Final = "self.topology in ['1x1', '2x2', '2x2x1'] || (has(self.chipsPerHost) && self.chipsPerHost == 8)"
+_TPU_RULES: Final = (
+    Rule(
+        f"self.generation != 'v6e' || self.topology in {_cel_list(V6E_TOPOLOGIES)}",
+        f"a v6e topology is one of {', '.join(V6E_TOPOLOGIES)}",
+    ),
+    Rule(
+        f"self.generation != 'v5p' || self.topology in {_cel_list(V5P_SUB_CUBES)} || ({_V5P_CUBES})",
+        f"a v5p topology is one of {', '.join(V5P_SUB_CUBES)}, or AxBxC with A <= B <= C, each a multiple of 4 "
+        f"and at most {V5P_MAX_CHIPS} chips, such as 4x4x8",
+    ),
+    Rule(
+        "self.generation != 'v5p' || !has(self.chipsPerHost) || self.chipsPerHost == 4",
+        "a v5p host has 4 chips: leave chipsPerHost out or set it to 4",
+    ),
+    Rule(
+        "self.generation != 'v6e' || !has(self.chipsPerHost) || "
+        "(self.topology == '1x1' && self.chipsPerHost == 1) || "
+        "(self.topology == '2x4' && self.chipsPerHost in [4, 8]) || "
+        "(!(self.topology in ['1x1', '2x4']) && self.chipsPerHost == 4)",
+        "v6e hosts have 4 chips, 1 with topology 1x1, and 4 or 8 with topology 2x4: change chipsPerHost, or "
+        "leave it out",
+    ),
+    Rule(
+        f"self.slices == 1 || !({_SINGLE_HOST})",
+        "several slices work together only where each has several hosts: use a larger topology, or leave slices out",
+    ),
+    Rule(
+        few_chips("self", "self.slices", MAX_CHIPS),
+        f"a job has at most {MAX_CHIPS} chips: use fewer slices or a smaller topology",
+    ),
+)
 
 
 class CpuAccelerator(ApiModel):
@@ -92,11 +123,13 @@ class CpuAccelerator(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            Rule(
-                "self.arch == 'Arm64' || !has(self.machineFamily) "
-                f"|| !(self.machineFamily in {_cel_list(ARM_FAMILIES)})",
-                f"the machine families {', '.join(ARM_FAMILIES)} are Arm machines: set arch to Arm64",
-            ),
+            *once(
+                Rule(
+                    "self.arch == 'Arm64' || !has(self.machineFamily) "
+                    f"|| !(self.machineFamily in {_cel_list(ARM_FAMILIES)})",
+                    f"the machine families {', '.join(ARM_FAMILIES)} are Arm machines: set arch to Arm64",
+                ),
+            )
         )
     )
 
@@ -115,7 +148,7 @@ class CpuAccelerator(ApiModel):
 class GpuAccelerator(ApiModel):
     """Workers with GPUs: one pod each, with as many GPUs as a machine of that type has."""
 
-    model_config = ConfigDict(json_schema_extra=rules(*(_gpu_rule(*item) for item in GPU_COUNTS.items())))
+    model_config = ConfigDict(json_schema_extra=rules(*once(*(_gpu_rule(*item) for item in GPU_COUNTS.items()))))
 
     type: GpuType
     """The type of GPU, as GKE names it in the node label cloud.google.com/gke-accelerator."""
@@ -130,40 +163,7 @@ class GpuAccelerator(ApiModel):
 class TpuAccelerator(ApiModel):
     """Slices of TPU chips. The number of workers is the number of hosts of the topology."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            Rule(
-                f"self.generation != 'v6e' || self.topology in {_cel_list(V6E_TOPOLOGIES)}",
-                f"a v6e topology is one of {', '.join(V6E_TOPOLOGIES)}",
-            ),
-            Rule(
-                f"self.generation != 'v5p' || self.topology in {_cel_list(V5P_SUB_CUBES)} || ({_V5P_CUBES})",
-                f"a v5p topology is one of {', '.join(V5P_SUB_CUBES)}, or AxBxC with A <= B <= C, each a multiple of 4 "
-                f"and at most {V5P_MAX_CHIPS} chips, such as 4x4x8",
-            ),
-            Rule(
-                "self.generation != 'v5p' || !has(self.chipsPerHost) || self.chipsPerHost == 4",
-                "a v5p host has 4 chips: leave chipsPerHost out or set it to 4",
-            ),
-            Rule(
-                "self.generation != 'v6e' || !has(self.chipsPerHost) || "
-                "(self.topology == '1x1' && self.chipsPerHost == 1) || "
-                "(self.topology == '2x4' && self.chipsPerHost in [4, 8]) || "
-                "(!(self.topology in ['1x1', '2x4']) && self.chipsPerHost == 4)",
-                "v6e hosts have 4 chips, 1 with topology 1x1, and 4 or 8 with topology 2x4: change chipsPerHost, or "
-                "leave it out",
-            ),
-            Rule(
-                f"self.slices == 1 || !({_SINGLE_HOST})",
-                "several slices work together only where each has several hosts: use a larger topology, or leave "
-                "slices out",
-            ),
-            Rule(
-                few_chips("self", "self.slices", MAX_CHIPS),
-                f"a job has at most {MAX_CHIPS} chips: use fewer slices or a smaller topology",
-            ),
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=rules(*once(*_TPU_RULES)))
 
     generation: Generation
     """The generation of the chips: v5p or v6e (Trillium)."""
@@ -184,9 +184,11 @@ class Accelerator(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            Rule(
-                "[has(self.cpu), has(self.gpu), has(self.tpu)].exists_one(kind, kind)",
-                "set exactly one of cpu, gpu and tpu",
+            *once(
+                Rule(
+                    "[has(self.cpu), has(self.gpu), has(self.tpu)].exists_one(kind, kind)",
+                    "set exactly one of cpu, gpu and tpu",
+                )
             )
         )
     )

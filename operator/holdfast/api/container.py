@@ -20,7 +20,7 @@ _UserId = Annotated[int, Field(ge=0, le=2**31 - 1)]
 def not_reserved(what: str) -> Rule:
     """Return the rule that keeps names of this kind of thing off those that Holdfast uses."""
     return Rule(
-        f"!self.name.startsWith('{RESERVED_PREFIX}')",
+        f"!self.startsWith('{RESERVED_PREFIX}')",
         f"names of {what} that begin with '{RESERVED_PREFIX}' are reserved: choose another name",
     )
 
@@ -28,19 +28,21 @@ def not_reserved(what: str) -> Rule:
 class EnvironmentVariable(OpenModel):
     """One variable of a container's environment."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            **rules(
+    model_config = ConfigDict(json_schema_extra=opaque(*pod_fields.VARIABLE))
+
+    name: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=253,
+            json_schema_extra=rules(
                 Rule(
-                    f"!self.name.startsWith('{RESERVED_VARIABLE_PREFIX}')",
+                    f"!self.startsWith('{RESERVED_VARIABLE_PREFIX}')",
                     f"variables that begin with {RESERVED_VARIABLE_PREFIX} are reserved: choose another name",
                 )
             ),
-            **opaque(*pod_fields.VARIABLE),
-        }
-    )
-
-    name: Annotated[str, Field(min_length=1, max_length=253)]
+        ),
+    ]
     """The variable's name."""
 
     value: Annotated[str, Field(max_length=131072)] | None = None
@@ -50,19 +52,9 @@ class EnvironmentVariable(OpenModel):
 class ContainerPort(OpenModel):
     """One port of a container."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            **rules(
-                Rule(
-                    f"!has(self.name) || !self.name.startsWith('{RESERVED_PREFIX}')",
-                    f"names of ports that begin with '{RESERVED_PREFIX}' are reserved: choose another name",
-                )
-            ),
-            **opaque(*pod_fields.PORT),
-        }
-    )
+    model_config = ConfigDict(json_schema_extra=opaque(*pod_fields.PORT))
 
-    name: Annotated[str, Field(max_length=15)] | None = None
+    name: Annotated[str, Field(max_length=15, json_schema_extra=rules(not_reserved("ports")))] | None = None
     """The port's name."""
 
     container_port: Annotated[int, Field(ge=1, le=65535)]
@@ -72,14 +64,9 @@ class ContainerPort(OpenModel):
 class VolumeMount(OpenModel):
     """Where a volume appears in a container."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            **rules(not_reserved("volumes")),
-            **opaque(*pod_fields.MOUNT),
-        }
-    )
+    model_config = ConfigDict(json_schema_extra=opaque(*pod_fields.MOUNT))
 
-    name: Annotated[str, Field(min_length=1, max_length=63)]
+    name: Annotated[DnsLabel, Field(json_schema_extra=rules(not_reserved("volumes")))]
     """The volume's name."""
 
     mount_path: Annotated[str, Field(min_length=1, max_length=1024)]
@@ -128,14 +115,9 @@ class Resources(OpenModel):
 class Container(OpenModel):
     """One container of the pod."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            **rules(not_reserved("containers")),
-            **opaque(*pod_fields.CONTAINER),
-        }
-    )
+    model_config = ConfigDict(json_schema_extra=opaque(*pod_fields.CONTAINER))
 
-    name: DnsLabel
+    name: Annotated[DnsLabel, Field(json_schema_extra=rules(not_reserved("containers")))]
     """The container's name."""
 
     image: Annotated[str, Field(max_length=1024)] | None = None

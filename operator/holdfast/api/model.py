@@ -7,7 +7,7 @@ field it concerns, with `rules(...)` (CEL) and `says(...)` (the message that rep
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
@@ -19,6 +19,7 @@ PATTERN_MESSAGE: Final = "x-holdfast-pattern-message"
 OPAQUE: Final = "x-holdfast-opaque"
 LIST_TYPE: Final = "x-kubernetes-list-type"
 LIST_MAP_KEYS: Final = "x-kubernetes-list-map-keys"
+MAP_TYPE: Final = "x-kubernetes-map-type"
 
 
 class ApiModel(BaseModel):
@@ -45,19 +46,39 @@ class OpenModel(ApiModel):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A CEL expression over `self` (and `oldSelf`) and the message that says what to change."""
+    """A CEL expression over `self` (and `oldSelf`) and the message that says what to change.
+
+    `at` is the path below `self`, such as `.spec.template`, that a refusal names instead of where the rule stands. One
+    that is asked `once` is asked when its value is new, and not when the object that holds it is written again.
+    """
 
     expression: str
     message: str
+    at: str = ""
+    once: bool = False
 
     def as_json(self) -> JsonDict:
         """Return the rule as an item of `x-kubernetes-validations`."""
-        return {"rule": self.expression, "message": self.message}
+        said: JsonDict = {"rule": self.expression, "message": self.message}
+        if self.at:
+            said["fieldPath"] = self.at
+        if self.once:
+            said |= {"rule": f"oldSelf.hasValue() || ({self.expression})", "optionalOldSelf": True}
+        return said
 
 
 def rules(*items: Rule) -> JsonDict:
     """Return the schema extension that carries these rules, for `json_schema_extra`."""
     return {VALIDATIONS: [item.as_json() for item in items]}
+
+
+def once(*items: Rule) -> tuple[Rule, ...]:
+    """Return rules about what never changes, so that they are asked at creation alone.
+
+    The API server evaluates every rule at every write, those of the status included, and to read a field costs it a
+    copy of the schema of all its neighbours.
+    """
+    return tuple(replace(item, once=True) for item in items)
 
 
 def immutable(name: str) -> Rule:
@@ -82,6 +103,14 @@ def says(message: str) -> JsonDict:
 def atomic() -> JsonDict:
     """Return the schema extension of a list that is replaced as a whole."""
     return {LIST_TYPE: "atomic"}
+
+
+def whole() -> JsonDict:
+    """Return the schema extension of an object that is replaced as a whole.
+
+    Managed fields, which every write reads, merges and stores, then name the object instead of all that is in it.
+    """
+    return {MAP_TYPE: "atomic"}
 
 
 def unique() -> JsonDict:

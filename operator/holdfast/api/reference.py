@@ -69,6 +69,8 @@ def _object(path: str, schema: Schema, seen: dict[str, str]) -> Iterator[str]:
         if "properties" in inner:
             yield f"### {inner_path}"
             yield ""
+            if "items" in field:
+                yield from _rules(field, f"{path}.{name}")
             before = seen.setdefault(json.dumps(inner["properties"]), inner_path)
             if before == inner_path:
                 yield from _object(inner_path, inner, seen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from holdfast.api.labels import TRAINER
-from holdfast.api.model import Rule
+from holdfast.api.model import Rule, once
 from holdfast.api.wire import RUN_DIRECTORY
 
 # What Holdfast sets for the framework and for the hardware; a template's own value would contradict it.
@@ -62,11 +62,8 @@ def _left_to_us(kind: str, resource: str) -> Rule:
 _NON_ROOT: Final = f"c.?securityContext.?runAsNonRoot.orValue({_POD}.?securityContext.?runAsNonRoot.orValue(false))"
 _USER: Final = f"c.?securityContext.?runAsUser.orValue({_POD}.?securityContext.?runAsUser.orValue(0))"
 
-SPEC_RULES: Final = (
-    Rule(
-        "has(self.checkpoint) == has(oldSelf.checkpoint)",
-        "checkpoint cannot be added or removed: create a new TrainingJob",
-    ),
+# What these read never changes.
+_AT_CREATION: Final = (
     *_reserved("self.runtime.framework == 'JAX'", JAX_ENVIRONMENT, "framework JAX sets the rendezvous"),
     *_reserved("has(self.accelerator.tpu)", TPU_ENVIRONMENT, "accelerator.tpu sets the worker's place in its slice"),
     *_reserved(
@@ -102,12 +99,20 @@ SPEC_RULES: Final = (
         "securityContext.runAsUser to one greater than 0",
     ),
     Rule(
+        f"!has(self.checkpoint) || !has({_POD}.terminationGracePeriodSeconds)",
+        "leave terminationGracePeriodSeconds out: set checkpoint.flushTimeout, from which it follows",
+    ),
+)
+
+SPEC_RULES: Final = (
+    Rule(
+        "has(self.checkpoint) == has(oldSelf.checkpoint)",
+        "checkpoint cannot be added or removed: create a new TrainingJob",
+    ),
+    Rule(
         "has(self.checkpoint) || !has(self.recovery.stallTimeout)",
         "recovery.stallTimeout needs a checkpoint section, whose sidecar hears the trainer's steps: add one or remove "
         "stallTimeout",
     ),
-    Rule(
-        f"!has(self.checkpoint) || !has({_POD}.terminationGracePeriodSeconds)",
-        "leave terminationGracePeriodSeconds out: set checkpoint.flushTimeout, from which it follows",
-    ),
+    *once(*_AT_CREATION),
 )

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from holdfast.api.model import ApiModel, atomic, keyed
+from holdfast.api.model import ApiModel, atomic, keyed, whole
 from holdfast.api.recovery import MAX_RESTARTS
 from holdfast.api.scalars import INT32_MAX, INT53_MAX, Decimal, Message, RowMessage, Step, Time
 
@@ -43,8 +43,14 @@ class StatusModel(ApiModel):
     model_config = ConfigDict(revalidate_instances="always")
 
 
+# Who writes a part of the status writes all of that part.
+_WHOLE: Final = ConfigDict(json_schema_extra=whole())
+
+
 class Condition(StatusModel):
     """One aspect of the job's state, in the form that all Kubernetes tools read."""
+
+    model_config = _WHOLE
 
     type: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
     """Which aspect this is."""
@@ -68,6 +74,8 @@ class Condition(StatusModel):
 class WorkerCounts(StatusModel):
     """How many workers the current attempt has, by how far they are."""
 
+    model_config = _WHOLE
+
     desired: _Count = 0
     """Workers that the accelerator asks for."""
 
@@ -83,6 +91,8 @@ class WorkerCounts(StatusModel):
 
 class Progress(StatusModel):
     """What the trainer says about itself through the client library; refreshed at most once a minute."""
+
+    model_config = _WHOLE
 
     step: Step | None = None
     """The newest step of any worker."""
@@ -118,6 +128,8 @@ class CommittedCheckpoint(StatusModel):
 
 class CheckpointStatus(StatusModel):
     """What is in the bucket."""
+
+    model_config = _WHOLE
 
     latest: CommittedCheckpoint | None = None
     """The newest commit: where the next attempt starts."""
@@ -167,6 +179,8 @@ class AttemptRow(StatusModel):
 
 class SlicePool(StatusModel):
     """Where a slice runs."""
+
+    model_config = _WHOLE
 
     slice: _Count
     """The slice's number, counted from 0."""

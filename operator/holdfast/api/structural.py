@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from holdfast.api.model import LIST_MAP_KEYS, LIST_TYPE, OPAQUE, PATTERN_MESSAGE, VALIDATIONS
+from holdfast.api.model import LIST_MAP_KEYS, LIST_TYPE, MAP_TYPE, OPAQUE, PATTERN_MESSAGE, VALIDATIONS
 
 Schema = dict[str, Any]
 
@@ -21,7 +21,7 @@ _PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
 # What is carried over, in the order of the file.
 _KEPT: Final[tuple[str, ...]] = (
     "description", "type", "format", "default", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength",
-    "minItems", "maxItems", "maxProperties", LIST_TYPE, LIST_MAP_KEYS, "required",
+    "minItems", "maxItems", "maxProperties", LIST_TYPE, LIST_MAP_KEYS, MAP_TYPE, "required",
 )  # fmt: skip
 _TRANSLATED: Final = ("properties", "items", "additionalProperties", VALIDATIONS)
 

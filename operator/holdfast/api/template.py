@@ -7,60 +7,64 @@ Kubernetes 1.36 (`opaque`); fields of later versions are kept as well.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
 
 from holdfast.api import pod_fields
 from holdfast.api.container import Container, DnsLabel, PodSecurityContext, not_reserved
 from holdfast.api.labels import TRAINER
-from holdfast.api.model import ApiModel, OpenModel, Rule, keyed, opaque, rules
+from holdfast.api.model import ApiModel, OpenModel, Rule, keyed, once, opaque, rules
+
+_NEVER: Final = "Never"
+
+_RESTART_POLICY: Final = "leave restartPolicy out or set it to Never: Holdfast restarts the gang from the newest commit"
 
 _Text = Annotated[str, Field(max_length=4096)]
+_HostName = Annotated[
+    DnsLabel,
+    Field(
+        json_schema_extra=rules(
+            Rule("false", "leave hostname and subdomain out: Holdfast sets them so that workers find each other")
+        )
+    ),
+]
 
 
 class Volume(OpenModel):
     """One volume of the pod."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            **rules(not_reserved("volumes")),
-            **opaque(*pod_fields.VOLUME),
-        }
-    )
+    model_config = ConfigDict(json_schema_extra=opaque(*pod_fields.VOLUME))
 
-    name: DnsLabel
+    name: Annotated[DnsLabel, Field(json_schema_extra=rules(not_reserved("volumes")))]
     """The volume's name."""
 
 
 class PodSpec(OpenModel):
     """The pod that every worker runs as."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            **rules(
-                Rule(
-                    f"self.containers.exists(c, c.name == '{TRAINER}')",
-                    f"no container is named '{TRAINER}': give that name to the one that runs the training program",
-                ),
-                Rule(
-                    "(!has(self.restartPolicy) || self.restartPolicy == 'Never') && "
-                    "self.containers.all(c, !has(c.restartPolicy) || c.restartPolicy == 'Never')",
-                    "leave restartPolicy out or set it to Never: Holdfast restarts the gang from the newest commit",
-                ),
-                Rule(
-                    "!has(self.hostname) && !has(self.subdomain)",
-                    "leave hostname and subdomain out: Holdfast sets them so that workers find each other",
-                ),
-                Rule(
-                    "!has(self.nodeName)", "leave nodeName out: use nodeSelector or affinity, so that workers can move"
-                ),
-            ),
-            **opaque(*pod_fields.POD_SPEC),
-        }
-    )
+    model_config = ConfigDict(json_schema_extra=opaque(*pod_fields.POD_SPEC))
 
-    containers: Annotated[tuple[Container, ...], Field(min_length=1, max_length=8, json_schema_extra=keyed("name"))]
+    containers: Annotated[
+        tuple[Container, ...],
+        Field(
+            min_length=1,
+            max_length=8,
+            json_schema_extra={
+                **keyed("name"),
+                **rules(
+                    *once(
+                        Rule(
+                            f"self.exists(c, c.name == '{TRAINER}')",
+                            f"no container is named '{TRAINER}': give that name to the one that runs the training "
+                            "program",
+                        ),
+                        Rule(f"self.all(c, !has(c.restartPolicy) || c.restartPolicy == '{_NEVER}')", _RESTART_POLICY),
+                    )
+                ),
+            },
+        ),
+    ]
     """The pod's containers; the one named trainer is the training program."""
 
     init_containers: Annotated[tuple[Container, ...], Field(max_length=8, json_schema_extra=keyed("name"))] | None = (
@@ -74,16 +78,30 @@ class PodSpec(OpenModel):
     node_selector: Annotated[dict[str, _Text], Field(max_length=32)] | None = None
     """Labels that nodes must carry besides those that the accelerator and the capacity ask for."""
 
-    restart_policy: Annotated[str, Field(max_length=16)] | None = None
+    restart_policy: (
+        Annotated[str, Field(max_length=16, json_schema_extra=rules(Rule(f"self == '{_NEVER}'", _RESTART_POLICY)))]
+        | None
+    ) = None
     """Never, or left out."""
 
-    hostname: DnsLabel | None = None
+    hostname: _HostName | None = None
     """Set by Holdfast: leave it out."""
 
-    subdomain: DnsLabel | None = None
+    subdomain: _HostName | None = None
     """Set by Holdfast: leave it out."""
 
-    node_name: Annotated[str, Field(max_length=253)] | None = None
+    node_name: (
+        Annotated[
+            str,
+            Field(
+                max_length=253,
+                json_schema_extra=rules(
+                    Rule("false", "leave nodeName out: use nodeSelector or affinity, so that workers can move")
+                ),
+            ),
+        ]
+        | None
+    ) = None
     """Chosen by the scheduler: leave it out."""
 
     service_account_name: Annotated[str, Field(max_length=253)] | None = None

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 
 from holdfast.api.accelerator import Accelerator, few_chips
 from holdfast.api.capacity import Capacity, Runtime
 from holdfast.api.checkpoint import Checkpoint
-from holdfast.api.model import ApiModel, Rule, immutable, rules
+from holdfast.api.model import ApiModel, Rule, immutable, once, rules, whole
 from holdfast.api.recovery import Recovery
 from holdfast.api.scalars import Duration
 from holdfast.api.spec_rules import SPEC_RULES
@@ -23,22 +24,54 @@ CHIPS_PER_HOST: Final = 4
 # `<name>-<slice>-<host>.<name>,`: two and four digits at the most.
 _BYTES_OF_A_HOST: Final = "(2 * self.metadata.name.size() + 10)"
 
+_OF_THE_NAME: Final = once(
+    Rule(
+        f"self.metadata.name.matches('^[a-z]([-a-z0-9]{{0,{MAX_NAME_LENGTH - 2}}}[a-z0-9])?$')",
+        "metadata.name becomes part of the names of pods, hosts and a Service: use at most "
+        f"{MAX_NAME_LENGTH} lower-case letters, digits and '-', begin with a letter and do not end with '-'",
+    ),
+    Rule(
+        "!has(self.spec.accelerator.tpu) || "
+        + few_chips("self.spec.accelerator.tpu", _BYTES_OF_A_HOST, MAX_VARIABLE_BYTES * CHIPS_PER_HOST),
+        "the names of all hosts of a slice, made from metadata.name, must fit one variable of 128 KiB: use a "
+        "shorter name or a smaller topology",
+    ),
+)
+
+# A write of the status cannot change the spec, and to compare two templates is the dearest of all: where the status
+# changed in one of these fields, as it does in nearly every write of it, they are not compared.
+_STATUS_IS_WRITTEN: Final = (
+    "has(self.status) && (!has(oldSelf.status)"
+    " || (has(self.status.message) && has(oldSelf.status.message) && self.status.message != oldSelf.status.message)"
+    " || self.status.?progress.?step.orValue(-1) != oldSelf.status.?progress.?step.orValue(-1))"
+)
+_TEMPLATE_STAYS: Final = Rule(
+    f"{_STATUS_IS_WRITTEN} || self.spec.template == oldSelf.spec.template",
+    immutable("template").message,
+    at=".spec.template",
+)
+
+
+def _fixed(name: str) -> JsonDict:
+    """Return the schema extension of a section that never changes: nobody owns a part of it alone."""
+    return {**rules(immutable(name)), **whole()}
+
 
 class TrainingJobSpec(ApiModel):
     """What is to be trained, on what, and how it survives."""
 
     model_config = ConfigDict(json_schema_extra=rules(*SPEC_RULES))
 
-    accelerator: Annotated[Accelerator, Field(json_schema_extra=rules(immutable("accelerator")))]
+    accelerator: Annotated[Accelerator, Field(json_schema_extra=_fixed("accelerator"))]
     """What the workers compute on: exactly one of cpu, gpu and tpu."""
 
-    capacity: Annotated[Capacity, Field(json_schema_extra=rules(immutable("capacity")))] = Capacity()
+    capacity: Annotated[Capacity, Field(json_schema_extra=_fixed("capacity"))] = Capacity()
     """How the nodes are paid for."""
 
-    runtime: Annotated[Runtime, Field(json_schema_extra=rules(immutable("runtime")))] = Runtime()
+    runtime: Annotated[Runtime, Field(json_schema_extra=_fixed("runtime"))] = Runtime()
     """How the workers find each other."""
 
-    template: Annotated[PodTemplate, Field(json_schema_extra=rules(immutable("template")))]
+    template: Annotated[PodTemplate, Field(json_schema_extra=whole())]
     """The pod that every worker runs as; the container named trainer is the training program."""
 
     checkpoint: Checkpoint | None = None
@@ -90,21 +123,7 @@ class TrainingJobSpec(ApiModel):
 class TrainingJob(ApiModel):
     """A training run: a gang of workers that restarts as a whole and goes on from its newest committed checkpoint."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            Rule(
-                f"self.metadata.name.matches('^[a-z]([-a-z0-9]{{0,{MAX_NAME_LENGTH - 2}}}[a-z0-9])?$')",
-                "metadata.name becomes part of the names of pods, hosts and a Service: use at most "
-                f"{MAX_NAME_LENGTH} lower-case letters, digits and '-', begin with a letter and do not end with '-'",
-            ),
-            Rule(
-                "!has(self.spec.accelerator.tpu) || "
-                + few_chips("self.spec.accelerator.tpu", _BYTES_OF_A_HOST, MAX_VARIABLE_BYTES * CHIPS_PER_HOST),
-                "the names of all hosts of a slice, made from metadata.name, must fit one variable of 128 KiB: use a "
-                "shorter name or a smaller topology",
-            ),
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=rules(*_OF_THE_NAME, _TEMPLATE_STAYS))
 
     spec: TrainingJobSpec
     """What is to be trained, on what, and how it survives."""

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
-from holdfast.api.model import ApiModel, Rule, rules, says, unique
+from holdfast.api.model import ApiModel, Rule, once, rules, says, unique
 from holdfast.api.scalars import Quantity
 
 _KINDS: Final = ("disk", "memory", "claimTemplate", "sharedClaim")
@@ -113,10 +113,12 @@ class CheckpointVolume(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            Rule(
-                f"[{', '.join(f'has(self.{kind})' for kind in _KINDS)}].filter(kind, kind).size() == 1",
-                "set exactly one kind of volume: disk (which may be empty: disk: {}), memory, claimTemplate or "
-                "sharedClaim",
+            *once(
+                Rule(
+                    f"[{', '.join(f'has(self.{kind})' for kind in _KINDS)}].filter(kind, kind).size() == 1",
+                    "set exactly one kind of volume: disk (which may be empty: disk: {}), memory, claimTemplate or "
+                    "sharedClaim",
+                )
             )
         )
     )

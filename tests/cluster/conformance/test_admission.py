@@ -53,6 +53,33 @@ async def test_updates_are_judged_by_what_was_before(api: Api) -> None:
     assert unexpected == {}
 
 
+@pytest.mark.parametrize("written", [{}, {"message": "one"}, {"progress": {"step": 1}}], ids=["none", "said", "steps"])
+async def test_a_template_stays_whatever_is_said_about_the_status(api: Api, written: dict[str, Any]) -> None:
+    await api.create(job("j"))
+    if written:
+        await api.patch(TRAINING_JOBS, "j", {"status": written}, "status")
+    other = {"message": "two", "progress": {"step": 2}}
+    change = {"template": {"spec": {"priorityClassName": "high"}}}
+    error = await refusal(api.patch(TRAINING_JOBS, "j", {"spec": change, "status": other}))
+    assert (error.status, error.reason) == (422, "Invalid")
+    assert "spec.template: Invalid value" in error.message
+    assert "template is immutable: create a new TrainingJob to change it" in error.message
+    # A write of the status leaves the spec alone, so nothing has to be compared there.
+    after = await api.patch(TRAINING_JOBS, "j", {"spec": change, "status": other}, "status")
+    assert after["status"]["message"] == "two"
+    assert after["spec"] == (await api.create(job("k")))["spec"]
+
+
+async def test_what_never_changes_is_judged_at_creation_and_what_may_change_always(api: Api) -> None:
+    error = await refusal(api.create(job("j", template={"spec": {"containers": [{"name": "main"}]}})))
+    assert "no container is named 'trainer'" in error.message
+    await api.create(job("j"))
+    error = await refusal(api.patch(TRAINING_JOBS, "j", {"spec": {"template": {"spec": {"containers": []}}}}))
+    assert "should have at least 1 items" in error.message
+    error = await refusal(api.patch(TRAINING_JOBS, "j", {"spec": {"checkpoint": {"flushTimeout": "25h"}}}))
+    assert "flushTimeout must be between 1s and 24h" in error.message
+
+
 async def test_the_shape_of_a_refusal(api: Api) -> None:
     error = await refusal(api.create(changed({"accelerator": {"tpu": {"generation": "v6e", "topology": "4x4"}}})))
     assert (error.status, error.reason) == (422, "Invalid")

@@ -11,7 +11,19 @@ import yaml
 from pydantic import ConfigDict, Field
 
 from holdfast.api import crd
-from holdfast.api.model import VALIDATIONS, ApiModel, atomic, immutable, opaque, rules, says
+from holdfast.api.model import (
+    MAP_TYPE,
+    VALIDATIONS,
+    ApiModel,
+    Rule,
+    atomic,
+    immutable,
+    once,
+    opaque,
+    rules,
+    says,
+    whole,
+)
 from holdfast.api.structural import UnsupportedSchema, structural
 
 ROOT = Path(__file__).parents[3]
@@ -31,6 +43,13 @@ def _schema() -> Schema:
     definition = crd.training_job()
     found: Schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return found
+
+
+def _at(path: str) -> Schema:
+    node = _schema()
+    for step in path.split("."):
+        node = node["properties"][step]
+    return node
 
 
 FIELDS = [
@@ -94,10 +113,36 @@ def test_rules_are_complete_sentences_of_advice() -> None:
     found = [rule for _, node in _nodes("", _schema()) for rule in node.get(VALIDATIONS, ())]
     assert len(found) > 40
     for rule in found:
-        assert rule.keys() == {"rule", "message"}
+        assert rule.keys() - {"optionalOldSelf", "fieldPath"} == {"rule", "message"}
         # The API server cuts nothing, but kubectl shows all of it on one line.
         assert 10 < len(rule["message"]) < 250
         assert "\n" not in rule["message"]
+
+
+_NEVER_CHANGES = ("accelerator", "capacity", "runtime", "template", "checkpoint.volume")
+
+
+def test_rules_that_read_several_fields_of_what_never_changes_are_asked_once() -> None:
+    asked = [
+        (path, rule["rule"])
+        for section in _NEVER_CHANGES
+        for path, node in _nodes(section, _at(f"spec.{section}"))
+        if node.get("type") in ("object", "array")
+        for rule in node.get(VALIDATIONS, ())
+        if not rule.get("optionalOldSelf") and rule["rule"] != "self == oldSelf"
+    ]
+    assert [path for path, _ in asked] == ["checkpoint.volume.claimTemplate.accessModes"]
+    for _, node in _nodes("", _schema()):
+        for rule in node.get(VALIDATIONS, ()):
+            assert rule["rule"].startswith("oldSelf.hasValue() || (") == bool(rule.get("optionalOldSelf"))
+
+
+def test_what_is_written_as_a_whole_is_owned_as_a_whole() -> None:
+    parts = [f"spec.{section}" for section in _NEVER_CHANGES]
+    parts += ["status.workers", "status.progress", "status.checkpoint"]
+    assert {_at(part).get(MAP_TYPE) for part in parts} == {"atomic"}
+    lists = [_at(f"status.{name}") for name in ("conditions", "nodePools")]
+    assert {(one["x-kubernetes-list-type"], one["items"].get(MAP_TYPE)) for one in lists} == {("map", "atomic")}
 
 
 def test_columns_name_fields_that_exist() -> None:
@@ -148,7 +193,12 @@ def test_what_a_crd_cannot_say_is_refused(model: type[ApiModel], message: str) -
 class _Inner(ApiModel):
     """Inner."""
 
-    model_config = ConfigDict(json_schema_extra={**rules(immutable("inner")), **opaque("other")})
+    model_config = ConfigDict(
+        json_schema_extra={
+            **rules(immutable("inner"), *once(Rule("has(self.word)", "say a word", at=".word"))),
+            **opaque("other"),
+        }
+    )
 
     word: Annotated[str, Field(max_length=5, pattern="^a+$", json_schema_extra=says("write a"))] | None = None
     """A word."""
@@ -157,7 +207,7 @@ class _Inner(ApiModel):
 class _Outer(ApiModel):
     """Outer."""
 
-    first: Annotated[_Inner, Field(json_schema_extra=rules(immutable("first")))] = _Inner()
+    first: Annotated[_Inner, Field(json_schema_extra={**rules(immutable("first")), **whole()})] = _Inner()
     """First."""
 
     amounts: Annotated[dict[str, int | str], Field(max_length=2)] | None = None
@@ -179,6 +229,7 @@ def test_a_small_model_in_full() -> None:
                 "description": "First.",
                 "type": "object",
                 "default": {},
+                MAP_TYPE: "atomic",
                 "properties": {
                     "word": {
                         "description": "A word.",
@@ -190,6 +241,12 @@ def test_a_small_model_in_full() -> None:
                 },
                 VALIDATIONS: [
                     {"rule": "self == oldSelf", "message": f"inner {unchanged}"},
+                    {
+                        "rule": "oldSelf.hasValue() || (has(self.word))",
+                        "message": "say a word",
+                        "fieldPath": ".word",
+                        "optionalOldSelf": True,
+                    },
                     {"rule": "self == oldSelf", "message": f"first {unchanged}"},
                 ],
             },
