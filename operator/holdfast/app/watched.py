@@ -29,6 +29,8 @@ Child = TypeVar("Child", Service, Claim)
 
 # The pods of a gang change together, and each of them several times within a second.
 GATHER_S = 0.1
+# While the pods of a gang leave, nothing is to be done until the last is gone; all that wait are planned that often.
+LEAVING_S = 0.5
 
 # Selects what is ours.
 MANAGED = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
@@ -209,9 +211,16 @@ class Watched:
         self._saw_child(PODS, pod, gone=new is None)
         for registration, key in self.owners_of(pod):
             self.pools.saw(key, pod, gone=new is None)
-            self._wake(registration.resource, key, within_s=GATHER_S)
+            self._wake(registration.resource, key, within_s=self._patience_s(registration, key, old, new))
         if new is None:
             self._wake(None, None)
+
+    def _patience_s(self, registration: Registration, key: Key, old: Pod | None, new: Pod | None) -> float:
+        """Return how long a change of one of an object's pods may wait: the last that leaves makes way for others."""
+        if new is None and self.pods.count(_BY_JOB, _place(registration.resource, key)) == 0:
+            return 0.0
+        leaves = old is not None and old.deleting and (new is None or _same_but_for_the_mark(old, new))
+        return LEAVING_S if leaves else GATHER_S
 
     def _child_listener(self, resource: Resource) -> Callable[[Child | None, Child | None], None]:
         def changed(old: Child | None, new: Child | None) -> None:
@@ -255,6 +264,11 @@ def _node_name(pod: Pod) -> tuple[str, ...]:
 
 def _uid(pod: Pod) -> tuple[str, ...]:
     return (pod.metadata.uid,)
+
+
+def _same_but_for_the_mark(old: Pod, new: Pod) -> bool:
+    """Say whether a pod that leaves differs in nothing but when it must be gone: its kubelet shortens that at last."""
+    return old.metadata.uid == new.metadata.uid and (old.spec, old.status) == (new.spec, new.status)
 
 
 def _same_to_plans(old: Node, new: Node) -> bool:
