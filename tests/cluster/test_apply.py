@@ -168,9 +168,9 @@ async def test_creates_are_side_by_side_and_bounded(bench: Bench) -> None:
     names = [f"p-{number:03}" for number in range(100)]
     result = await bench.apply(Plan(actions=tuple(bench.create(name) for name in names)))
     assert result.complete
-    assert len(bench.server.all("pods")) == 100
+    assert len(bench.server.all("pods")) == 300
     assert 16 < peak <= 32
-    assert bench.clock.elapsed < 10
+    assert bench.clock.elapsed < 5, "the first eight, and then none waits for a slower one beside it"
 
 
 async def test_refusals_come_back_and_stop_the_flood(bench: Bench) -> None:
@@ -187,6 +187,19 @@ async def test_refusals_come_back_and_stop_the_flood(bench: Bench) -> None:
     assert not result.failures
     assert bench.held() == {"phase": "Pending"}, "the status is written all the same"
     assert bench.expectations.wait_s(bench.owner.uid) == 0
+
+
+async def test_a_refusal_among_many_stops_what_is_not_under_way(bench: Bench) -> None:
+    def deny(info: ResourceInfo, document: dict[str, Any]) -> ApiError | None:
+        full = info.plural == "pods" and len(bench.server.all("pods")) >= 300
+        return ApiError(403, "Forbidden", "exceeded quota: pods") if full else None
+
+    bench.server.store.deny = deny
+    result = await bench.apply(Plan(actions=tuple(bench.create(f"p-{number:03}") for number in range(500))))
+    assert len(bench.server.all("pods")) == 300
+    assert 0 < len(result.refusals) <= 32, "only those that were asked for already"
+    assert result.creates == 300 + len(result.refusals)
+    assert bench.expectations.wait_s(bench.owner.uid) > 0, "those that were created are waited for"
 
 
 async def test_a_name_that_another_holds_is_a_refusal_of_its_own(bench: Bench) -> None:

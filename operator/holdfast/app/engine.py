@@ -27,7 +27,8 @@ Work = tuple[Registration, Key]
 DRAIN_S = 8.0
 BEAT_S = 0.5
 # A gang of a thousand takes some 10 ms to plan, and starts with thousands of events. After a plan that is this dear the
-# object rests for a multiple of the time, so that planning it takes a small part of a core at most.
+# object rests for a multiple of the time, so that planning it takes a small part of a core at most. Not after what is
+# only the beginning, such as an attempt that is written ahead: nothing of the work has been done yet.
 DEAR_S = 0.003
 REST_FACTOR = 10.0
 REST_MAX_S = 1.0
@@ -178,8 +179,9 @@ class Engine:
         for listener in self._pass_listeners:
             listener(seconds, result)
         self._reschedule(work, outcome)
-        planning_s = outcome.planning_s if outcome is not None else 0.0
-        return min(REST_MAX_S, REST_FACTOR * planning_s) if planning_s > DEAR_S else 0.0
+        if outcome is None or outcome.begun or outcome.planning_s <= DEAR_S:
+            return 0.0
+        return min(REST_MAX_S, REST_FACTOR * outcome.planning_s)
 
     def _reschedule(self, work: Work, outcome: Outcome | None) -> None:
         if self._stopping:

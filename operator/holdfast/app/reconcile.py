@@ -71,12 +71,14 @@ class Outcome:
     """What the queue has to do next for the key.
 
     `alarm_s`: come again after that time. `retry`: come again after a back-off. `again`: come again at once.
+    `begun`: this was only the beginning; the work comes with the next pass, which is made as soon as it can be.
     `planning_s` is how long looking and planning took, apart from requests.
     """
 
     alarm_s: float | None = None
     retry: bool = False
     again: bool = False
+    begun: bool = False
     result: ApplyResult | None = None
     planning_s: float = 0.0
 
@@ -167,7 +169,8 @@ class Reconciler:
         alarms = [] if plan.requeue_after_s is None else [plan.requeue_after_s]
         if unseen & observed.nodes.keys():
             alarms.append(LOOK_AGAIN_S)
-        return Outcome(min(alarms, default=None), retry, again, result, planning_s)
+        begun = again or plan.write_ahead is not None
+        return Outcome(min(alarms, default=None), retry, again, begun, result, planning_s)
 
     def waiting(self) -> list[tuple[Registration, Key]]:
         """Return the objects whose last plan waits for something."""

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from holdfast.accelerators.tpu import ACCELERATOR_LABEL
 from holdfast.api import labels
 from holdfast.app.kinds import Registration, Wake
 from holdfast.app.lean import LeanObjects, LeanPods
+from holdfast.app.patience import GATHER_S, patience_s
 from holdfast.app.pools import PoolOccupancy
 from holdfast.app.strangers import Strangers
 from holdfast.cluster.cache import Cache
@@ -24,15 +24,9 @@ from holdfast.cluster.reflector import Reflector, Selection, WatchSettings
 from holdfast.planning.observed import Claim, CustomObject, Metadata, Node, Pod, Service, StorageClass
 from holdfast.planning.plan import CLAIMS, NODES, PODS, SERVICES, STORAGE_CLASSES, Resource
 from holdfast.seams import ApiTransport, Clock, Random, Spawner
-from holdfast.training.pools import NODE_POOL
 
 T = TypeVar("T")
 Child = TypeVar("Child", Service, Claim)
-
-# The pods of a gang change together, and each of them several times within a second.
-GATHER_S = 0.1
-# What only shows that a pod is on its way changes no plan: it may wait for what comes next, that containers are seen.
-ON_ITS_WAY_S = 2.0
 
 # Selects what is ours.
 MANAGED = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
@@ -219,10 +213,10 @@ class Watched:
         if pod is None:
             return
         waited = self._saw_child(PODS, pod, gone=new is None)
-        within_s = ON_ITS_WAY_S if new is not None and not waited and _on_its_way(new) else GATHER_S
         for registration, key in self.owners_of(pod):
             self.pools.saw(key, pod, gone=new is None)
-            self._wake(registration.resource, key, within_s=within_s)
+            last = new is None and self.pods.count(_BY_JOB, _place(registration.resource, key)) == 0
+            self._wake(registration.resource, key, within_s=patience_s(old, new, waited=waited, last=last))
         if new is None:
             self._wake(None, None)
 
@@ -273,23 +267,6 @@ def _node_name(pod: Pod) -> tuple[str, ...]:
 
 def _uid(pod: Pod) -> tuple[str, ...]:
     return (pod.metadata.uid,)
-
-
-def _on_its_way(pod: Pod) -> bool:
-    """Say whether a pod was merely created or bound to a node: no container is told of, and nothing is wrong.
-
-    Where a pod with accelerators is bound decides where others go.
-    """
-    status = pod.status
-    return (
-        status.phase == "Pending"
-        and not pod.deleting
-        and not status.container_statuses
-        and not status.init_container_statuses
-        and all(condition.status == "True" for condition in status.conditions)
-        and NODE_POOL not in pod.spec.node_selector
-        and ACCELERATOR_LABEL not in pod.spec.node_selector
-    )
 
 
 def _same_to_plans(old: Node, new: Node) -> bool:

@@ -19,7 +19,7 @@ from holdfast.cluster.client import ApiClient, LeadershipLost, NameTaken, may_pa
 from holdfast.cluster.events import EventRecorder, Owner
 from holdfast.cluster.expectations import Expectations
 from holdfast.cluster.merge import without_nulls
-from holdfast.cluster.parallel import batches, each
+from holdfast.cluster.parallel import each
 from holdfast.planning.observed import Claim, DryRunResult, ReadClaim, Refusal
 from holdfast.planning.plan import Absent, Action, Create, Delete, DryRun, Patch, Plan, Read, Resource, StatusWrite
 from holdfast.seams import ApiError, Clock, Spawner
@@ -50,9 +50,14 @@ class ApplyResult:
     writes: int = 0
 
     @property
+    def accepted(self) -> bool:
+        """Say whether no request has failed and no create was refused so far."""
+        return not (self.refusals or self.failures)
+
+    @property
     def complete(self) -> bool:
         """Say whether everything was carried out."""
-        return not (self.conflict or self.refusals or self.failures)
+        return self.accepted and not self.conflict
 
 
 @dataclass(slots=True)
@@ -202,14 +207,19 @@ class Applier:
         return not (result.failures or result.conflict)
 
     async def _create_all(self, creates: Sequence[Create], owner: Owner, result: ApplyResult) -> bool:
+        """Create the first few, and where none of them is refused the rest, until one of them is."""
+
         async def one(action: Create) -> None:
             await self._create(action, owner, result)
 
-        for batch in batches(creates, FIRST_BATCH):
-            await each(batch, one, width=self._width, spawner=self._spawner)
-            if result.refusals or result.failures:
-                return False
-        return True
+        async def one_more(action: Create) -> None:
+            if result.accepted:
+                await self._create(action, owner, result)
+
+        await each(creates[:FIRST_BATCH], one, width=self._width, spawner=self._spawner)
+        if result.accepted and len(creates) > FIRST_BATCH:
+            await each(creates[FIRST_BATCH:], one_more, width=self._width, spawner=self._spawner)
+        return result.accepted
 
     async def _create(self, action: Create, owner: Owner, result: ApplyResult) -> None:
         metadata = action.manifest["metadata"]

@@ -66,6 +66,11 @@ class Cache(Generic[T]):
         held = self._indexed[index].get(value, {})
         return [self._objects[key] for key in (sorted(held) if isinstance(held, dict) else (held,))]
 
+    def count(self, index: str, value: str) -> int:
+        """Return for how many objects the index function named `index` gave `value`."""
+        held = self._indexed[index].get(value, {})
+        return len(held) if isinstance(held, dict) else 1
+
     def upsert(self, new: T) -> bool:
         """Take in an object. Return False where the cache holds the same or a newer version of it already."""
         identity = self.identify(new)

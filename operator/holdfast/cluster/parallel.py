@@ -41,12 +41,3 @@ async def _first_failure(tasks: list[asyncio.Task[None]]) -> None:
     for task in done:
         if (error := task.exception()) is not None:
             raise error
-
-
-def batches(items: Sequence[T], first: int) -> Iterator[Sequence[T]]:
-    """Yield the items in batches that double in size: where the first is refused, the rest need not be asked."""
-    start, size = 0, first
-    while start < len(items):
-        yield items[start : start + size]
-        start += size
-        size *= 2

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from holdfast.accelerators.tpu import ACCELERATOR_LABEL
 from holdfast.api import labels
 from holdfast.app.kinds import REGISTERED
-from holdfast.app.watched import GATHER_S, ON_ITS_WAY_S, Watched
+from holdfast.app.patience import GATHER_S, ON_ITS_WAY_S
+from holdfast.app.watched import Watched
 from holdfast.cluster.objects import Key
 from holdfast.planning.observed import (
     ContainerState,
@@ -106,7 +107,9 @@ def test_whatever_says_more_does_not(woken: Woken, seen: Pod) -> None:
 
 
 def test_a_pod_that_is_gone_does_not_wait(woken: Woken) -> None:
-    woken.by(pod(1))
+    stays = pod(2)
+    for seen in (pod(1), replace(stays, metadata=replace(stays.metadata, name="j-0-1-1", uid="another"))):
+        woken.by(seen)
     woken.calls.clear()
     woken.watched.pods.remove(("ns", "j-0-0-1"))
     assert woken.calls == [(("ns", "j"), GATHER_S), (None, 0.0)]

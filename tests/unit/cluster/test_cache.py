@@ -98,6 +98,8 @@ def test_indexes_always_equal_a_search(steps: list[Thing | str]) -> None:
         else:
             things.upsert(step)
     for colour in ("red", "blue"):
-        assert things.by_index("colour", colour) == [thing for thing in things.values() if thing.colour == colour]
+        found = [thing for thing in things.values() if thing.colour == colour]
+        assert things.by_index("colour", colour) == found
+        assert things.count("colour", colour) == len(found)
     for owner in ("o1", "o2"):
         assert things.owned_by(owner) == [thing for thing in things.values() if thing.owner == owner]
