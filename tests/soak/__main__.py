@@ -68,8 +68,8 @@ def _soak(lab: Lab, minutes: float, seed: int, samples: Path | None) -> int:
         _recover(fleet, recoveries)
         try:
             hand_overs.hand_over(lab, fleet.tend)
-        except AssertionError as error:
-            fleet.book.breaches.append(str(error).splitlines()[0])
+        except (AssertionError, Problem) as error:
+            fleet.book.breaches.append(f"handing the lead over: {str(error).splitlines()[0]}")
         fleet.settle(_SETTLE_S)
         usage.stop()
         fleet.book.breaches += leftovers.of_operators(lab)

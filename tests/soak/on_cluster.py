@@ -66,9 +66,10 @@ class ClusterFaults:
         leader = self._leader()
         if leader is None:
             return False
-        led, container = self._leads(), leader.spec.containers[0].name
+        container = leader.spec.containers[0].name
         machines.signal(self._lab.kube, leader, container, "SIGSTOP")
-        self._recoveries.expect("leader paused", "the operator", led)
+        # Asked for after the signal: what the paused one renewed just before does not count.
+        self._recoveries.expect("leader paused", "the operator", self._leads())
         try:
             self._stopping.wait(chance.uniform(*PAUSED_S))
         finally:
