@@ -45,9 +45,10 @@ def _write(lab: Lab) -> bool:
     leases: Any = CoordinationV1Api(lab.api)
     lease = leases.read_namespaced_lease(LEASE, installation.NAMESPACE, _request_timeout=REPLY_S)
     states = _states(lab)
-    heir = next((one for one in states if not one["leading"]), None)
-    if heir is None or len(states) == 1:
+    heirs = [one for one in states if not one["leading"]]
+    if len(states) != 2 or len(heirs) != 1:
         return False
+    [heir] = heirs
     lease.spec.holder_identity = str(heir["identity"])
     try:
         leases.replace_namespaced_lease(LEASE, installation.NAMESPACE, lease, _request_timeout=REPLY_S)
