@@ -3,7 +3,8 @@
 A leader has workers and connections that a standby has not, whenever it took over. So its life as a leader begins when
 it takes over, and its life as a standby when it ceases to lead: each is judged by itself, as if it were a process
 (`stretches`). What is left over each time would not be seen in either of them, only from one to the next one of the
-same kind: that is judged for each term (`judge`).
+same kind: that is judged for each term (`judge`), from the end of the first one on, which begins series and loads what
+stays for good.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def judge(samples: Iterable[Sample]) -> list[TermVerdict]:
     processes = _by_process(samples)
     verdicts = []
     for role in (LEADER, STANDBY):
-        lives = [[one for one in found if one.role == role] for found in processes.values()]
+        lives = [[one for one in found if one.role == role and one.terms] for found in processes.values()]
         returns = sum(max(0, len(life) - 1) for life in lives)
         pairs = [pair for life in lives for pair in combinations(life, 2)]
         for what, limit in MOST_A_TERM.items():

@@ -20,7 +20,7 @@ def life(
     """Samples of one process every 5 s, through spans of time in which it leads or does not, with bursts and noise."""
     chance = random.Random(seed)
     found: list[Sample] = []
-    age, kept = 0.0, 0.0
+    age, kept, led = 0.0, 0.0, False
     for leads, seconds in spans:
         for number in range(int(seconds / 5)):
             lazy = min(1.0, number * 5.0 / LAZY_S)
@@ -30,13 +30,15 @@ def life(
                 "tasks": open_now + noise + (WORKERS if leads else 0.0) + per_hour * age / 3600,
                 "sockets": open_now + noise,
                 "open files": open_now + noise,
-                "memory": 75 * slopes.MIB,
+                # What the first term begins, with its first passes, stays: once.
+                "memory": (77 if led else 75) * slopes.MIB,
                 "threads": 2.0,
-                "series": 250.0,
+                "series": 260.0 if led else 210.0 if leads else 180.0,
             }
             found.append(Sample("replica", name, age, values, leads=leads))
             age += 5.0
         kept += a_term if leads else 0.0
+        led = led or leads
     return found
 
 
@@ -51,7 +53,7 @@ def by_term(samples: list[Sample]) -> dict[tuple[str, str], terms.TermVerdict]:
 
 # Standbys that take over after their first minute, and lead for a while: what nine short lives in a storm look like.
 SHORT = [one for number in range(9) for one in life((False, 90), (True, 240), seed=number, name=f"op-{number}")]
-TO_AND_FRO = ((False, 80.0), (True, 20.0), (False, 20.0), (True, 20.0), (False, 20.0), (True, 20.0), (False, 20.0))
+TO_AND_FRO = ((False, 80.0), *((True, 20.0), (False, 20.0)) * 4)
 
 
 def test_a_take_over_is_not_growth() -> None:
@@ -118,6 +120,12 @@ def test_what_each_term_leaves_behind_is_seen_in_both_states(spans: tuple[tuple[
             assert found[role, what].per_term == pytest.approx(3, abs=1)
             assert found[role, what].breach.startswith(f"{what} of the {role} grows by ")
         assert found[role, "threads"].breach == ""
+
+
+def test_what_the_first_term_begins_for_good_is_not_left_over_each_time() -> None:
+    spans = ((False, 80.0), (True, 20.0), (False, 70.0), (True, 20.0))
+    samples = [one for number in range(6) for one in life(*spans, seed=number, name=f"op-{number}")]
+    assert {(one.per_term, one.breach) for one in terms.judge(samples)} == {(None, "")}
 
 
 def test_too_few_terms_are_not_judged() -> None:
