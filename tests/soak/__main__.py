@@ -7,12 +7,15 @@ code 1 where a promise was broken or something grows.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import secrets
 import sys
 import threading
 import time
+from dataclasses import asdict
+from pathlib import Path
 
 from deploy.demo import installation
 from deploy.demo.lab import REPLY_S, Lab
@@ -20,7 +23,7 @@ from deploy.kind import faults
 from deploy.kind.console import Problem, say
 from tests.e2e.harness.outage import scale_bucket
 from tests.e2e.harness.pod_history import PodHistory
-from tests.soak import leftovers, slopes, table
+from tests.soak import hand_overs, leftovers, slopes, table, terms
 from tests.soak.faults import Storm
 from tests.soak.jobs import Fleet, make_namespace
 from tests.soak.on_cluster import signal_api
@@ -28,6 +31,8 @@ from tests.soak.recoveries import WITHIN_S, Recoveries
 from tests.soak.usage import Usage
 
 _TEND_S = 2.0
+# The part of the time, at its end, in which faults hit jobs alone: whoever leads then goes on leading, under load.
+_LED_ON = 0.4
 _SETTLE_S = 240.0
 
 
@@ -36,6 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=20.0, help="how long faults are made")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000), help="repeats the choice of faults")
+    parser.add_argument("--samples", type=Path, help="write what was sampled to this file, a JSON object a line")
     options = parser.parse_args()
     try:
         lab = installation.ensure(os.environ.get("HOLDFAST_CLUSTER") or "holdfast")
@@ -43,10 +49,10 @@ def main() -> int:
         say(f"error: {problem}")
         return 1
     say(f"soak: {options.minutes:g} minutes, seed {options.seed}")
-    return _soak(lab, options.minutes, options.seed)
+    return _soak(lab, options.minutes, options.seed, options.samples)
 
 
-def _soak(lab: Lab, minutes: float, seed: int) -> int:
+def _soak(lab: Lab, minutes: float, seed: int, samples: Path | None) -> int:
     namespace = f"soak-{secrets.token_hex(3)}"
     make_namespace(lab, namespace)
     bucket = threading.Lock()
@@ -57,9 +63,13 @@ def _soak(lab: Lab, minutes: float, seed: int) -> int:
     usage = Usage(lab)
     try:
         _weather(fleet, storm, minutes * 60)
-        say("soak: no more faults; everything must go on, and then leave nothing behind")
+        say("soak: no more faults; everything must go on, whoever leads, and then leave nothing behind")
         storm.stop()
         _recover(fleet, recoveries)
+        try:
+            hand_overs.hand_over(lab, fleet.tend)
+        except (AssertionError, Problem) as error:
+            fleet.book.breaches.append(f"handing the lead over: {str(error).splitlines()[0]}")
         fleet.settle(_SETTLE_S)
         usage.stop()
         fleet.book.breaches += leftovers.of_operators(lab)
@@ -72,25 +82,32 @@ def _soak(lab: Lab, minutes: float, seed: int) -> int:
             print(fleet.describe())
         if not os.environ.get("KEEP"):
             lab.core.delete_namespace(namespace, _request_timeout=REPLY_S)
-    verdicts = slopes.judge(usage.samples)
-    breaches = fleet.book.breaches + recoveries.breaches + [one.breach for one in verdicts if one.breach]
+    if samples is not None:
+        samples.write_text("".join(json.dumps(asdict(one)) + "\n" for one in usage.samples))
+    verdicts = slopes.judge([*usage.samples, *terms.stretches(usage.samples)])
+    by_term = terms.judge(usage.samples)
+    breaches = fleet.book.breaches + recoveries.breaches
+    breaches += [one.breach for one in verdicts if one.breach] + [one.breach for one in by_term if one.breach]
     if minutes >= 15:
         breaches += storm.never_made()
         breaches += [f"{one.role}: too little was seen of its {one.limit.what}" for one in verdicts if one.unjudged]
+        breaches += [f"{one.role}: too few terms for its {one.what}" for one in by_term if one.per_term is None]
     print(table.of_events(storm.counts, storm.refused, recoveries, fleet.book))
     print(table.of_usage(verdicts))
+    print(table.of_terms(by_term))
     print(table.of_breaches(breaches, minutes, seed))
     return 1 if breaches else 0
 
 
 def _weather(fleet: Fleet, storm: Storm, seconds: float) -> None:
     end = time.monotonic() + seconds
+    calm_at = end - seconds * _LED_ON
     # The jobs get a moment to start.
     strike_at = time.monotonic() + 20
     while time.monotonic() < end:
         fleet.tend()
         if time.monotonic() >= strike_at:
-            storm.strike()
+            storm.strike(jobs_only=time.monotonic() >= calm_at)
             strike_at = time.monotonic() + storm.next_pause_s()
         time.sleep(_TEND_S)
 

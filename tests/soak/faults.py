@@ -40,13 +40,15 @@ class Storm:
         jobs = JobFaults(lab, fleet, recoveries, self._stopping)
         cluster = ClusterFaults(lab, fleet, recoveries, bucket, self._stopping)
         # How often each comes in a round.
-        menu: dict[str, tuple[int, Fault]] = {
+        on_jobs: dict[str, tuple[int, Fault]] = {
             "trainer killed": (3, jobs.kill_trainer),
             "sidecar killed": (2, jobs.kill_sidecar),
             "pod deleted": (1, jobs.delete_pod),
             "suspended": (2, jobs.suspend),
             "checkpoint asked for": (2, jobs.checkpoint_now),
             "deleted, applied again": (1, jobs.apply_again),
+        }
+        on_cluster: dict[str, tuple[int, Fault]] = {
             "operator killed": (1, cluster.kill_operator),
             "leader paused": (1, cluster.pause_leader),
             "leader deleted": (1, cluster.delete_leader),
@@ -56,20 +58,23 @@ class Storm:
             "API server away": (1, cluster.api_away),
             "bucket away": (1, cluster.bucket_away),
         }
+        menu = on_jobs | on_cluster
         self._faults = {kind: fault for kind, (_, fault) in menu.items()}
         self._deck = Deck({kind: count for kind, (count, _) in menu.items()}, self._chance)
+        self._on_jobs = Deck({kind: count for kind, (count, _) in on_jobs.items()}, self._chance)
 
     def next_pause_s(self) -> float:
         """How long to wait for the next fault."""
         return self._chance.uniform(*PAUSE_S)
 
-    def strike(self) -> None:
-        """Begin one fault, in a thread of its own."""
-        kind = self._deck.draw()
+    def strike(self, *, jobs_only: bool = False) -> None:
+        """Begin one fault, in a thread of its own; with `jobs_only` one that leaves operators and nodes alone."""
+        deck = self._on_jobs if jobs_only else self._deck
+        kind = deck.draw()
         # Each has a generator of its own: how long one thread takes changes nothing for the others.
         chance = random.Random(self._chance.random())
         self._under_way = [one for one in self._under_way if not one.done()]
-        self._under_way.append(self._pool.submit(self._make, kind, chance))
+        self._under_way.append(self._pool.submit(self._make, deck, kind, chance))
 
     def stop(self) -> None:
         """Begin no more, and wait until those under way are undone."""
@@ -82,7 +87,7 @@ class Storm:
         """The kinds that did not happen at all."""
         return [f"{kind}: never made" for kind in self._faults if not self.counts[kind]]
 
-    def _make(self, kind: str, chance: random.Random) -> None:
+    def _make(self, deck: Deck, kind: str, chance: random.Random) -> None:
         if self._stopping.is_set():
             return
         try:
@@ -92,4 +97,4 @@ class Storm:
             made = False
         (self.counts if made else self.refused)[kind] += 1
         if not made:
-            self._deck.put_back(kind)
+            deck.put_back(kind)

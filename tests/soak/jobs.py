@@ -20,7 +20,7 @@ from tests.e2e.harness.plain_trainer import state_after
 from tests.e2e.harness.pod_history import PodHistory
 from tests.e2e.harness.runs import Run, Runs
 from tests.e2e.harness.waiting import until
-from tests.soak import times
+from tests.soak import account, times
 from tests.soak.commits import CommitWatch
 from tests.soak.recoveries import Ask
 
@@ -175,6 +175,7 @@ class Fleet:
             newest = self.commits.look(f"{self.namespace}/{run.job.name}", status)
             slot.seen = (newest.run, newest.step) if newest is not None else (0, 0)
             times.check(run.job.name, status)
+            account.check(run.job.name, status)
             phase = status.get("phase")
             if phase == "Succeeded":
                 self._succeeded(slot, run, status)

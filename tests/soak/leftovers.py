@@ -19,6 +19,9 @@ EMPTY = (
     "holdfast_trainingjobs",
     "holdfast_trainingjobs_waiting",
     "holdfast_pending_bytes",
+    "holdfast_report_connections",
+    "holdfast_report_polls",
+    "holdfast_answered_pods",
 )
 # And no object of these resources.
 _CACHED = ('holdfast_watched_objects{resource="pods"}', 'holdfast_watched_objects{resource="trainingjobs"}')

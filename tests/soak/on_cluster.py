@@ -17,6 +17,7 @@ from deploy.kind.console import Problem, say
 from tests.e2e.harness.operator_killer import kill_one
 from tests.e2e.harness.outage import scale_bucket
 from tests.e2e.harness.runs import Run
+from tests.soak.hand_overs import LEASE
 from tests.soak.jobs import Fleet
 from tests.soak.on_jobs import insist
 from tests.soak.recoveries import Ask, Recoveries
@@ -28,7 +29,6 @@ PAUSED_S, API_AWAY_S = (20.0, 28.0), (10.0, 30.0)
 # Between the notice and the end, as for spot nodes.
 NOTICE_S = 15.0
 
-_LEASE = "holdfast-operator"
 _ON_NODE_TURN_S = 60.0
 # To be run in the control-plane's node, whose processes are apart from all others.
 SIGNAL_API = """
@@ -66,9 +66,10 @@ class ClusterFaults:
         leader = self._leader()
         if leader is None:
             return False
-        led, container = self._leads(), leader.spec.containers[0].name
+        container = leader.spec.containers[0].name
         machines.signal(self._lab.kube, leader, container, "SIGSTOP")
-        self._recoveries.expect("leader paused", "the operator", led)
+        # Asked for after the signal: what the paused one renewed just before does not count.
+        self._recoveries.expect("leader paused", "the operator", self._leads())
         try:
             self._stopping.wait(chance.uniform(*PAUSED_S))
         finally:
@@ -191,7 +192,7 @@ class ClusterFaults:
 
     def _lease(self) -> Any:
         leases: Any = CoordinationV1Api(self._lab.api)
-        return leases.read_namespaced_lease(_LEASE, installation.NAMESPACE, _request_timeout=REPLY_S)
+        return leases.read_namespaced_lease(LEASE, installation.NAMESPACE, _request_timeout=REPLY_S)
 
     def _leads(self) -> Callable[[], bool]:
         """Whether somebody who is there has led since now."""

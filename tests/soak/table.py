@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from tests.soak.jobs import Book
 from tests.soak.recoveries import Recoveries
 from tests.soak.slopes import MIB, Verdict
+from tests.soak.terms import TermVerdict
 
 
 def of_events(made: Counter[str], refused: Counter[str], recoveries: Recoveries, book: Book) -> str:
@@ -29,7 +30,8 @@ def of_usage(verdicts: Sequence[Verdict]) -> str:
     for one in verdicts:
         scale = MIB if one.limit.what == "memory" else 1.0
         unit = " MiB" if one.limit.what == "memory" else ""
-        growth = "too short" if one.per_hour is None else f"{one.per_hour / scale:+.1f}{unit}"
+        growth = "too short" if one.unjudged else "-" if one.per_hour is None else f"{one.per_hour / scale:+.1f}{unit}"
+        limit = "-" if one.limit.per_hour is None else f"{one.limit.per_hour / scale:+.0f}{unit}"
         rows.append(
             (
                 one.role,
@@ -41,10 +43,22 @@ def of_usage(verdicts: Sequence[Verdict]) -> str:
                 f"{one.highest / scale:.0f}{unit}",
                 f"{one.limit.most / scale:.0f}{unit}",
                 growth,
-                f"{one.limit.per_hour / scale:+.0f}{unit}",
+                limit,
                 "BREACH" if one.breach else "",
             )
         )
+    return f"\n{_aligned(rows)}"
+
+
+def of_terms(verdicts: Sequence[TermVerdict]) -> str:
+    """How what replicas use grew with each term that they led."""
+    rows = [("replica", "what", "returns", "growth/term", "limit/term", "")]
+    for one in verdicts:
+        scale = MIB if one.what == "memory" else 1.0
+        unit = " MiB" if one.what == "memory" else ""
+        growth = "too few" if one.per_term is None else f"{one.per_term / scale:+.2f}{unit}"
+        row = (one.role, one.what, str(one.returns), growth, f"{one.limit / scale:+.0f}{unit}")
+        rows.append((*row, "BREACH" if one.breach else ""))
     return f"\n{_aligned(rows)}"
 
 

@@ -1,4 +1,7 @@
-"""What operators and sidecars use, sampled while the soak runs: `/proc` on the nodes, and the operators' `/metrics`."""
+"""What operators and sidecars use, sampled while the soak runs: `/proc` on the nodes, and the operators' `/metrics`.
+
+What a replica of the operator has open depends on whether it leads, so that it is asked for both at once.
+"""
 
 from __future__ import annotations
 
@@ -115,9 +118,22 @@ def on_node(node: str, text: str) -> Iterator[Sample]:
 
 
 def of_metrics(pod: str, text: str, now: float) -> Sample:
-    """Read what only the process itself can tell, from its metrics."""
+    """Read what a replica tells of itself. What its report endpoint holds is told apart: it comes and goes with pods.
+
+    A connection is a socket and a task; a report that waits for a command is a task, and two more wait for it.
+    """
     lines = [line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#")]
     values = {name: float(value) for name, value in lines}
     start = values["process_start_time_seconds"]
-    told = {"tasks": values["holdfast_tasks"], "series": float(len(lines))}
-    return Sample("operator", f"{pod}/{start:.0f}", now - start, told)
+    connections, polls = values["holdfast_report_connections"], values["holdfast_report_polls"]
+    told = {
+        "memory": values["process_resident_memory_bytes"],
+        "threads": values["holdfast_threads"],
+        "open files": values["process_open_fds"] - connections,
+        "sockets": values["holdfast_open_sockets"] - connections,
+        "tasks": values["holdfast_tasks"] - connections - 3 * polls,
+        "series": float(len(lines)),
+        "report connections": connections,
+        "report polls": polls,
+    }
+    return Sample("replica", f"{pod}/{start:.0f}", now - start, told, leads=values["holdfast_leader"] == 1)

@@ -79,6 +79,9 @@ def _reports(metrics: Metrics, reports: ReportService, inbox: Inbox, commands: C
     metrics.read(series.PENDING_BYTES, lambda: float(sum(one.report.pending_bytes for one in inbox.all())))
     metrics.read(series.COMMANDED_PODS, lambda: float(len(commands)))
     metrics.read(series.TOKEN_REVIEWS, lambda: float(reports.reviews))
+    metrics.read(series.REPORT_CONNECTIONS, lambda: float(reports.server.connections))
+    metrics.read(series.REPORT_POLLS, lambda: float(reports.server.polls))
+    metrics.read(series.ANSWERED_PODS, lambda: float(reports.server.answered))
 
 
 def _jobs(metrics: Metrics, engine: Engine, tally: Tally, now: Callable[[], datetime]) -> None:

@@ -164,6 +164,15 @@ TOKEN_REVIEWS: Final = Series(
     "counter",
     "Tokens that had to be shown to the API server because its keys were not enough to verify them.",
 )
+REPORT_CONNECTIONS: Final = Series(
+    "holdfast_report_connections", "gauge", "Open connections of the report endpoint, idle ones too."
+)
+REPORT_POLLS: Final = Series(
+    "holdfast_report_polls",
+    "gauge",
+    "Reports that wait for a command, at most 2000: beyond that, commands come with the answers to ordinary reports.",
+)
+ANSWERED_PODS: Final = Series("holdfast_answered_pods", "gauge", "Pods whose last answer is remembered.")
 JOBS: Final = Series("holdfast_trainingjobs", "gauge", "TrainingJobs by phase.", ("phase",))
 JOBS_WAITING: Final = Series(
     "holdfast_trainingjobs_waiting",

@@ -87,6 +87,22 @@ class ReportServer:
         """Say whether the endpoint listens."""
         return self._runner is not None
 
+    @property
+    def connections(self) -> int:
+        """Return how many connections are open."""
+        server = self._runner.server if self._runner is not None else None
+        return len(server.connections) if server is not None else 0
+
+    @property
+    def polls(self) -> int:
+        """Return how many reports wait for a command. A sender that went away is noticed when its wait is over."""
+        return self._polls
+
+    @property
+    def answered(self) -> int:
+        """Return of how many pods the last answer is remembered."""
+        return len(self._sent)
+
     async def start(self, port: int, tls: ssl.SSLContext) -> None:
         """Listen on all addresses; `port` 0 takes a free one of IPv4 and tells it in `port`."""
         app = web.Application(client_max_size=BODY_LIMIT)
@@ -139,7 +155,9 @@ class ReportServer:
             finally:
                 self._polls -= 1
             self._check_leading()
-        self._sent[report.pod_uid] = commands
+        # The pod may have gone while it waited: nothing would forget it a second time.
+        if self._around.pod_exists(report.pod_uid):
+            self._sent[report.pod_uid] = commands
         return self._answer(report, commands)
 
     def _answer(self, report: Report, commands: tuple[Command, ...]) -> Answer:

@@ -78,6 +78,11 @@ class ReportService:
         return self._verifier.reviews
 
     @property
+    def server(self) -> ReportServer:
+        """Return the server, to look at what it holds."""
+        return self._server
+
+    @property
     def port(self) -> int:
         """Return the port that is listened on, 0 before."""
         return self._server.port

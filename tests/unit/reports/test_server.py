@@ -282,6 +282,20 @@ async def test_a_sender_that_dies_in_the_middle_is_no_error_of_ours(
     assert (await endpoint.answer(report(sequence=2))).commands == (DRAIN,)
 
 
+async def test_a_pod_that_goes_while_it_waits_is_forgotten(endpoint: Endpoint) -> None:
+    await endpoint.answer(report())
+    held = endpoint.service.server
+    assert (held.connections, held.polls, held.answered) == (1, 0, 1)
+    waiting = asyncio.ensure_future(endpoint.post(report(sequence=2), wait="0.4"))
+    await asyncio.sleep(0.2)
+    assert held.polls == 1
+    endpoint.pods.clear()
+    endpoint.inbox.drop("uid-0")
+    endpoint.service.forget("uid-0")
+    await waiting
+    assert (held.polls, held.answered) == (0, 0)
+
+
 async def test_other_paths_and_methods_are_not_there(endpoint: Endpoint) -> None:
     base = f"https://127.0.0.1:{endpoint.service.port}"
     async with endpoint.session.get(f"{base}{REPORT_PATH}", server_hostname=HOST) as response:

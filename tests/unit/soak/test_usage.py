@@ -11,6 +11,8 @@ from holdfast.app import series
 from holdfast.app.operator import Replica
 from holdfast.app.settings import OperatorSettings
 from tests.soak.leftovers import EMPTY, left
+from tests.soak.slopes import LIMITS
+from tests.soak.terms import MOST_A_TERM
 from tests.soak.usage import LOOK, of_metrics, on_node
 from tests.support.apiserver import MemoryApiServer
 from tests.support.clock import SeededRandom, SeededSpawner, VirtualClock
@@ -58,11 +60,31 @@ async def replica() -> Replica:
 
 async def test_an_operators_metrics_tell_what_proc_cannot() -> None:
     sample = of_metrics("op-0", (await replica()).metrics.render().decode(), time.time())
-    assert sample.role == "operator"
+    assert (sample.role, sample.leads) == ("replica", False)
     assert sample.values["tasks"] >= 1
+    assert set(MOST_A_TERM) <= set(sample.values)
+    assert {limit.what for limit in LIMITS["leader"]} <= set(sample.values)
     assert 100 < sample.values["series"] < 1000
     assert sample.age_s >= 0
     assert sample.life.startswith("op-0/")
+
+
+def test_what_reports_hold_is_told_apart() -> None:
+    told = {
+        "process_start_time_seconds": 1000,
+        "process_resident_memory_bytes": 7e7,
+        "process_open_fds": 50,
+        "holdfast_open_sockets": 40,
+        "holdfast_threads": 2,
+        "holdfast_tasks": 110,
+        "holdfast_report_connections": 12,
+        "holdfast_report_polls": 6,
+        "holdfast_leader": 1,
+    }
+    sample = of_metrics("op-0", "".join(f"{name} {value}\n" for name, value in told.items()), 1030.0)
+    assert (sample.leads, sample.age_s) == (True, 30.0)
+    assert (sample.values["open files"], sample.values["sockets"], sample.values["tasks"]) == (38, 28, 80)
+    assert (sample.values["report connections"], sample.values["report polls"]) == (12, 6)
 
 
 async def test_what_is_left_is_named() -> None:
