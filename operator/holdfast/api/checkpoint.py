@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from holdfast.api.model import ApiModel, Rule, immutable, rules, whole
+from holdfast.api.model import ApiModel, Rule, immutable, rules
 from holdfast.api.scalars import INT32_MAX, AbsolutePath, Destination, Duration, Step
 from holdfast.api.volume import CheckpointVolume, DiskVolume
 from holdfast.api.wire import RUN_DIRECTORY
@@ -81,9 +81,9 @@ class Checkpoint(ApiModel):
     ] = "/checkpoints"
     """Where the trainer finds the volume; it writes one directory a step into it. Also in HOLDFAST_CHECKPOINT_DIR."""
 
-    volume: Annotated[
-        CheckpointVolume, Field(json_schema_extra={**rules(immutable("checkpoint.volume")), **whole()})
-    ] = CheckpointVolume(disk=DiskVolume())
+    volume: Annotated[CheckpointVolume, Field(json_schema_extra=rules(immutable("checkpoint.volume")))] = (
+        CheckpointVolume(disk=DiskVolume())
+    )
     """The volume that the trainer writes its checkpoints to."""
 
     destination: Annotated[Destination, Field(json_schema_extra=rules(immutable("checkpoint.destination")))]

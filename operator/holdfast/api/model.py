@@ -108,7 +108,9 @@ def atomic() -> JsonDict:
 def whole() -> JsonDict:
     """Return the schema extension of an object that is replaced as a whole.
 
-    Managed fields, which every write reads, merges and stores, then name the object instead of all that is in it.
+    Managed fields, which every write reads, merges and stores, then name the object instead of all that is in it. It is
+    not for objects with defaults in a spec: what another manager applies without them differs from what is stored, and
+    would be a conflict although both say the same.
     """
     return {MAP_TYPE: "atomic"}
 

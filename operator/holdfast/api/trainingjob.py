@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
-from pydantic.config import JsonDict
 
 from holdfast.api.accelerator import Accelerator, few_chips
 from holdfast.api.capacity import Capacity, Runtime
@@ -52,23 +51,18 @@ _TEMPLATE_STAYS: Final = Rule(
 )
 
 
-def _fixed(name: str) -> JsonDict:
-    """Return the schema extension of a section that never changes: nobody owns a part of it alone."""
-    return {**rules(immutable(name)), **whole()}
-
-
 class TrainingJobSpec(ApiModel):
     """What is to be trained, on what, and how it survives."""
 
     model_config = ConfigDict(json_schema_extra=rules(*SPEC_RULES))
 
-    accelerator: Annotated[Accelerator, Field(json_schema_extra=_fixed("accelerator"))]
+    accelerator: Annotated[Accelerator, Field(json_schema_extra=rules(immutable("accelerator")))]
     """What the workers compute on: exactly one of cpu, gpu and tpu."""
 
-    capacity: Annotated[Capacity, Field(json_schema_extra=_fixed("capacity"))] = Capacity()
+    capacity: Annotated[Capacity, Field(json_schema_extra=rules(immutable("capacity")))] = Capacity()
     """How the nodes are paid for."""
 
-    runtime: Annotated[Runtime, Field(json_schema_extra=_fixed("runtime"))] = Runtime()
+    runtime: Annotated[Runtime, Field(json_schema_extra=rules(immutable("runtime")))] = Runtime()
     """How the workers find each other."""
 
     template: Annotated[PodTemplate, Field(json_schema_extra=whole())]

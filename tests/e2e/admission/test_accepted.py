@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -53,3 +54,31 @@ def test_updates_are_accepted(custom_objects: CustomObjectsApi, namespace: str, 
         except ApiException as error:
             refused[case.name] = str(error.body)
     assert refused == {}
+
+
+def _applied(custom_objects: CustomObjectsApi, namespace: str, manifest: Fields, manager: str) -> Any:
+    client = custom_objects.api_client
+    request = client.param_serialize(
+        "PATCH",
+        f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{manifest['metadata']['name']}",
+        query_params=[("fieldManager", manager)],
+        header_params={"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"},
+        body=json.dumps(manifest),
+        auth_settings=["BearerToken"],
+    )
+    answer = client.call_api(*request)
+    return answer.status, json.loads(answer.read())
+
+
+def test_two_managers_may_apply_the_same(custom_objects: CustomObjectsApi, namespace: str) -> None:
+    # All that has defaults is left to them.
+    volume = {"claimTemplate": {"resources": {"requests": {"storage": "20Gi"}}}}
+    change: Fields = {"accelerator": {"cpu": {"workers": None}}, "checkpoint": {"volume": volume}, "runtime": {}}
+    manifest = job(change, name="shared")
+    status, first = _applied(custom_objects, namespace, manifest, "first")
+    assert status == 201
+    status, second = _applied(custom_objects, namespace, manifest, "second")
+    assert (status, second["spec"]) == (200, first["spec"])
+    owned = {one["manager"]: one["fieldsV1"]["f:spec"] for one in second["metadata"]["managedFields"]}
+    assert owned["first"] == owned["second"]
+    assert owned["second"]["f:template"] == {}

@@ -138,9 +138,12 @@ def test_rules_that_read_several_fields_of_what_never_changes_are_asked_once() -
 
 
 def test_what_is_written_as_a_whole_is_owned_as_a_whole() -> None:
-    parts = [f"spec.{section}" for section in _NEVER_CHANGES]
-    parts += ["status.workers", "status.progress", "status.checkpoint"]
+    parts = ["spec.template", "status.workers", "status.progress", "status.checkpoint"]
     assert {_at(part).get(MAP_TYPE) for part in parts} == {"atomic"}
+    # Where it had defaults, two managers that apply the same would conflict.
+    owned = [(path, node) for path, node in _nodes("spec", _at("spec")) if node.get(MAP_TYPE)]
+    assert [path for path, _ in owned] == ["spec.template"]
+    assert not any("default" in node for _, node in _nodes("spec.template", owned[0][1]))
     lists = [_at(f"status.{name}") for name in ("conditions", "nodePools")]
     assert {(one["x-kubernetes-list-type"], one["items"].get(MAP_TYPE)) for one in lists} == {("map", "atomic")}
 
