@@ -15,9 +15,9 @@ from tests.e2e.harness.waiting import until
 from tests.soak.usage import state
 
 LEASE = "holdfast-operator"
-# Each of the two leads four times; each time it is looked at about four times.
+# Each of the two leads four times; each time it is looked at about three times.
 TIMES = 8
-_TERM_S = 20.0
+_TERM_S = 15.0
 # A leader notices at its next renewal, the other one at its next look; each comes every 2 s.
 _TAKEN_S = 30.0
 _CONFLICT = 409
