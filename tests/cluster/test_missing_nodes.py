@@ -6,11 +6,15 @@ import asyncio
 
 from holdfast.app.missing_nodes import PASS_S, WIDTH, MissingNodes
 from holdfast.app.operator import Replica
+from holdfast.app.patience import ON_ITS_WAY_S
 from holdfast.cluster.client import ApiClient
 from holdfast.seams import ApiError
 from tests.support.apiserver_faults import matching
 from tests.support.clock import SeededRandom, SeededSpawner, run_until
 from tests.support.house import House
+
+# That a pod was bound is planned together with what follows; then the node is asked for.
+SEEN_S = ON_ITS_WAY_S + 1
 
 
 async def bound_while_the_nodes_are_not_seen(house: House, *nodes: str) -> Replica:
@@ -34,7 +38,7 @@ def reads(house: House) -> int:
 
 async def test_a_node_that_is_not_seen_yet_is_read_and_shown(house: House) -> None:
     await bound_while_the_nodes_are_not_seen(house, "n-0")
-    await house.clock.advance(1)
+    await house.clock.advance(SEEN_S)
     assert house.planner.shown[-1].nodes["n-0"].metadata.labels == {"pool": "p"}
     assert reads(house) == 1
     await house.clock.advance(20)
@@ -43,7 +47,7 @@ async def test_a_node_that_is_not_seen_yet_is_read_and_shown(house: House) -> No
 
 async def test_a_node_that_is_gone_is_not_shown(house: House) -> None:
     await bound_while_the_nodes_are_not_seen(house)
-    await house.clock.advance(1)
+    await house.clock.advance(SEEN_S)
     assert house.planner.shown[-1].pods[0].spec.node_name == "n-0"
     assert "n-0" not in house.planner.shown[-1].nodes
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from holdfast.api import labels
 from holdfast.api.wire import Report
 from holdfast.app.operator import Replica
+from holdfast.app.patience import ON_ITS_WAY_S
 from holdfast.seams import ApiError
 from tests.support.clock import run_until
 from tests.support.house import Document, House, TwoPods
@@ -165,7 +166,7 @@ async def test_pods_of_a_job_that_a_new_leader_does_not_know_cost_one_read(house
     await house.start()
     for number in range(5):
         house.server.merge("pods", "ns", "a", {"metadata": {"labels": {"seen": str(number)}}})
-        await house.clock.advance(1)
+        await house.clock.advance(ON_ITS_WAY_S + 0.1)
     house.server.remove("pods", "ns", "a")
     await house.clock.advance(1)
     assert len(house.planner.shown) >= 5
