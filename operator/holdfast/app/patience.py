@@ -17,6 +17,8 @@ GATHER_S: Final = 0.1
 ON_ITS_WAY_S: Final = 2.0
 # While the pods of a gang leave, nothing is to be done until the last is gone; all that wait are planned that often.
 LEAVING_S: Final = 0.5
+# Conditions that are bad news where they are met.
+_BAD_NEWS: Final = frozenset({"DisruptionTarget"})
 
 
 def patience_s(old: Pod | None, new: Pod | None, *, waited: bool, last: bool) -> float:
@@ -44,7 +46,7 @@ def _on_its_way(pod: Pod) -> bool:
         and not pod.deleting
         and not status.container_statuses
         and not status.init_container_statuses
-        and all(condition.status == "True" for condition in status.conditions)
+        and all(condition.status == "True" and condition.type not in _BAD_NEWS for condition in status.conditions)
         and NODE_POOL not in pod.spec.node_selector
         and ACCELERATOR_LABEL not in pod.spec.node_selector
     )

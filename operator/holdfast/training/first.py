@@ -13,6 +13,7 @@ from typing import Final
 from holdfast.api.conditions import ConditionType
 from holdfast.api.reasons import Reason
 from holdfast.planning.injection import runs_as_root
+from holdfast.training import suspension
 from holdfast.training.draft import Draft
 from holdfast.training.view import View, with_status
 
@@ -23,14 +24,19 @@ _AS_ROOT: Final = (
 
 
 def begun(view: View) -> bool:
-    """Say whether status knows of no attempt yet while pods of the first one exist."""
-    return view.untold and any(pod.attempt == FIRST for pod in view.older)
+    """Say whether status knows of no attempt yet while pods of the first one exist.
+
+    Where other things were told, these pods come late: their creates were sent when nothing was.
+    """
+    return view.attempt == 0 and not view.status.attempts and any(pod.attempt == FIRST for pod in view.older)
 
 
 def assume(view: View) -> View:
-    """Return the view of an untold job as if its first attempt had been written when its first pod was created."""
+    """Return the view of a job as if its first attempt had been written when its first pod was created."""
     draft = Draft(view)
     open_attempt(view, draft, FIRST)
+    if not view.spec.suspend:
+        suspension.lift(view, draft)
     draft.condition(ConditionType.RUNNING, False, Reason.AWAITING_PODS)
     return with_status(view, draft.status())
 

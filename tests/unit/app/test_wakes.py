@@ -95,11 +95,12 @@ def test_a_pod_that_is_merely_on_its_way_may_wait_for_what_comes_next(woken: Wok
         pod(2, PodStatus(init_container_statuses=(CREATING,))),
         pod(2, PodStatus(phase="Failed")),
         pod(2, PodStatus(conditions=(replace(SCHEDULED, status="False", reason="Unschedulable"),))),
+        pod(2, PodStatus(conditions=(SCHEDULED, replace(SCHEDULED, type="DisruptionTarget")))),
         pod(2, deletion_timestamp=NOW),
         pod(2, spec=PodSpec(node_name="n", node_selector={NODE_POOL: "p"})),
         pod(2, spec=PodSpec(node_name="n", node_selector={ACCELERATOR_LABEL: "tpu-v6e-slice"})),
     ],
-    ids=["runs", "container", "init", "failed", "unschedulable", "deleting", "pinned", "leads"],
+    ids=["runs", "container", "init", "failed", "unschedulable", "evicted", "deleting", "pinned", "leads"],
 )
 def test_whatever_says_more_does_not(woken: Woken, seen: Pod) -> None:
     woken.by(pod(1))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from holdfast.planning.observed import Observed, Pod
-from holdfast.planning.plan import Create, Plan
+from holdfast.planning.plan import Create, Delete, Plan
 from holdfast.training.plan import plan
 from tests.unit.training import builders as b
 
@@ -80,6 +80,35 @@ def test_a_job_that_is_applied_suspended_has_no_attempt() -> None:
     status = b.wanted(result.status)
     assert (status["phase"], status["attempts"], status.get("attempt")) == ("Suspended", [], None)
     assert not result.actions
+
+
+LATE = (b.running(0, created=STARTED), b.running(1, created=STARTED))
+SUSPENDED: dict[str, Any] = {
+    "conditions": [
+        {"type": "Suspended", "status": "True", "reason": "Suspended", "lastTransitionTime": b.stamp(STARTED)}
+    ],
+    "phase": "Suspended",
+    "reason": "Suspended",
+    "observedGeneration": 1,
+}
+
+
+def test_pods_that_come_late_to_a_job_suspended_before_its_first_attempt_are_stopped() -> None:
+    """Their creates were sent by a leader that is gone. The stop must have a beginning that stands still."""
+    first = plan(b.observed(b.job(SUSPENDED, suspend=True), *LATE), b.NOW)
+    status = b.wanted(first.write_ahead)
+    [row] = status["attempts"]
+    assert (row["attempt"], row["cause"], status["phase"]) == (1, "Suspended", "Suspending")
+    later = plan(b.observed(b.job(status, suspend=True), *LATE), b.NOW + timedelta(hours=1))
+    assert {action.name for action in later.actions if isinstance(action, Delete)} == {"digits-0-0-1", "digits-0-1-1"}
+
+
+def test_pods_that_come_late_to_a_job_that_is_resumed_are_its_first_attempt() -> None:
+    heard = tuple(b.report(pod) for pod in LATE)
+    result = plan(b.observed(b.job(SUSPENDED), *LATE, reports=heard, service=b.service()), b.NOW)
+    status = b.wanted(result.status)
+    assert (status["attempt"], status["phase"]) == (1, "Running")
+    assert b.condition(status, "Suspended")["status"] == "False"
 
 
 def test_a_job_that_is_deleted_before_it_was_told_is_stopped() -> None:
