@@ -186,12 +186,23 @@ async def test_an_old_status_while_the_pods_of_a_later_attempt_run(world: World)
     world.check_whole()
 
 
-async def test_a_status_that_is_wiped_while_pods_run_goes_on_behind_them(world: World) -> None:
+async def test_a_status_that_is_wiped_while_pods_of_the_first_attempt_run_goes_on_with_them(world: World) -> None:
     world.apply()
     await world.until_step(EVERY + 3)
     world.set_status({})
-    await run_until(world.clock, lambda: world.status().get("attempt") == 2, limit_s=60)
     await world.until_phase("Succeeded")
-    assert [(row["attempt"], row["cause"]) for row in world.status()["attempts"]] == [(2, "Succeeded")]
-    assert runs(world) == [1, 2]
+    assert [(row["attempt"], row["cause"]) for row in world.status()["attempts"]] == [(1, "Succeeded")]
+    assert runs(world) == [1]
+    world.check_whole()
+
+
+async def test_a_status_that_is_wiped_while_pods_of_a_later_attempt_run_goes_on_behind_them(world: World) -> None:
+    world.apply()
+    await break_at(world, 1, EVERY + 1)
+    await world.until_phase("Running")
+    world.set_status({})
+    await run_until(world.clock, lambda: world.status().get("attempt") == 3, limit_s=60)
+    await world.until_phase("Succeeded")
+    assert [(row["attempt"], row["cause"]) for row in world.status()["attempts"]] == [(3, "Succeeded")]
+    assert runs(world) == [1, 2, 3]
     world.check_whole()
