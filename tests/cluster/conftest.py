@@ -1,5 +1,6 @@
-"""The replica that most of these cases are about; a module that needs another one has a fixture of its own."""
+"""What most of these cases are about: one replica, or several processes; others have a fixture in their module."""
 
 from tests.support.house import house
+from tests.support.processes import processes
 
-__all__ = ["house"]
+__all__ = ["house", "processes"]

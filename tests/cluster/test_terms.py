@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from tests.cluster.test_process import JOB, House, Operator, until
 from tests.support.apiserver_store import Document
+from tests.support.processes import JOB, Operator, Processes, until
 
 TERMS = 10
 # Noise: a wait that is just being begun anew, a connection that a burst needed.
 MORE = {"tasks": 2, "threads": 0, "sockets": 4}
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    made = House(tmp_path)
-    await made.server.start()
-    yield made
-    await made.close()
 
 
 async def state(operator: Operator) -> Document:
@@ -35,10 +25,10 @@ def used(seen: Document) -> dict[str, float]:
     return {"tasks": sum(process["tasks"].values()), "threads": process["threads"], "sockets": process["sockets"]}
 
 
-async def hand_over(house: House, heir: Operator, other: Operator) -> None:
+async def hand_over(processes: Processes, heir: Operator, other: Operator) -> None:
     """Write another replica into the lease, and wait until it leads alone."""
     identity = (await state(heir))["identity"]
-    house.memory.merge("leases", "system", "holdfast-operator", {"spec": {"holderIdentity": identity}})
+    processes.memory.merge("leases", "system", "holdfast-operator", {"spec": {"holderIdentity": identity}})
     async with asyncio.timeout(30):
         while True:
             if (await state(heir))["leading"] and not (await state(other))["leading"]:
@@ -46,30 +36,30 @@ async def hand_over(house: House, heir: Operator, other: Operator) -> None:
             await asyncio.sleep(0.1)
 
 
-async def pods(house: House, count: int) -> None:
-    await until(lambda: len(house.memory.all("pods")) == count)
+async def pods(processes: Processes, count: int) -> None:
+    await until(lambda: len(processes.memory.all("pods")) == count)
 
 
 @pytest.mark.timeout(180)
-async def test_a_term_leaves_nothing_behind(house: House) -> None:
-    first = await house.start("op-0")
-    await house.leading(first)
-    second = await house.start("op-1")
+async def test_a_term_leaves_nothing_behind(processes: Processes) -> None:
+    first = await processes.start("op-0")
+    await processes.leading(first)
+    second = await processes.start("op-1")
     await second.ready()
     leads, stands_by = first, second
     seen: dict[tuple[int, bool], list[Document]] = {}
     for term in range(TERMS):
         # Some work in each, and some of it under way when the term ends.
         for number in range(5):
-            house.memory.put("trainingjobs", {**JOB, "metadata": {"name": f"j-{term}-{number}", "namespace": "ns"}})
-        await pods(house, 10 * (term + 1))
+            processes.memory.put("trainingjobs", {**JOB, "metadata": {"name": f"j-{term}-{number}", "namespace": "ns"}})
+        await pods(processes, 10 * (term + 1))
         await asyncio.sleep(1)
         for operator in (leads, stands_by):
             seen.setdefault((operator.http_port, operator is leads), []).append(await state(operator))
-        house.memory.put("trainingjobs", {**JOB, "metadata": {"name": f"late-{term}", "namespace": "ns"}})
-        await hand_over(house, stands_by, leads)
-        house.memory.remove("trainingjobs", "ns", f"late-{term}")
-        await pods(house, 10 * (term + 1))
+        processes.memory.put("trainingjobs", {**JOB, "metadata": {"name": f"late-{term}", "namespace": "ns"}})
+        await hand_over(processes, stands_by, leads)
+        processes.memory.remove("trainingjobs", "ns", f"late-{term}")
+        await pods(processes, 10 * (term + 1))
         leads, stands_by = stands_by, leads
 
     for (_, led), looks in seen.items():

@@ -19,8 +19,8 @@ from holdfast.planning.plan import NODES, PODS
 from holdfast.reports.tokens import REVIEW_EVERY_S
 from holdfast.seams import ApiError
 from holdfast.seams.real import SystemClock, SystemRandom, TaskSpawner
-from tests.cluster.test_process import until
 from tests.support.house import House
+from tests.support.processes import until
 from tests.support.reflecting import pod
 from tests.unit.cluster.test_transport import Site, access, site
 

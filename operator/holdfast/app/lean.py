@@ -74,11 +74,13 @@ class LeanPods:
             ),
         )
 
-    def _containers(self, statuses: tuple[ContainerStatus, ...]) -> Any:
+    def _containers(self, statuses: tuple[ContainerStatus, ...]) -> tuple[ContainerStatus, ...]:
         once = self._held.setdefault
         shared = tuple([once(status, status) for status in statuses])
-        return once(shared, shared)
+        held: tuple[ContainerStatus, ...] = once(shared, shared)
+        return held
 
-    def _mapping(self, value: dict[str, str]) -> Any:
+    def _mapping(self, value: dict[str, str]) -> dict[str, str]:
         """Return one dictionary for all equal ones: projections are never changed."""
-        return self._held.setdefault((dict, *value.items()), value)
+        held: dict[str, str] = self._held.setdefault((dict, *value.items()), value)
+        return held

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -28,6 +29,8 @@ disable_created_metrics()
 
 Reading = Callable[[], float]
 Readings = Callable[[], Mapping[str, float]]
+M = TypeVar("M", Counter, Histogram)
+_Parts = dict[tuple[str, ...], M]
 
 
 class Metrics:
@@ -42,27 +45,16 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
-        # To find the part of a series that belongs to its labels costs several times what it costs to add to it.
-        self._counted: dict[tuple[str, ...], Counter] = {}
-        self._observed: dict[tuple[str, ...], Histogram] = {}
+        self._counted: _Parts[Counter] = {}
+        self._observed: _Parts[Histogram] = {}
 
     def count(self, what: Series, *values: str, by: float = 1.0) -> None:
         """Add to a counter; `values` are those of its labels, in their order."""
-        if (part := self._counted.get((what.name, *values))) is None:
-            counter, words = self._counter(what), _bounded(what, values)
-            part = counter.labels(*words) if values else counter
-            if words == list(values):
-                self._counted[(what.name, *values)] = part
-        part.inc(by)
+        _part(self._counted, self._counter, what, values).inc(by)
 
     def observe(self, what: Series, value: float, *values: str) -> None:
         """Add to a histogram."""
-        if (part := self._observed.get((what.name, *values))) is None:
-            histogram, words = self._histogram(what), _bounded(what, values)
-            part = histogram.labels(*words) if values else histogram
-            if words == list(values):
-                self._observed[(what.name, *values)] = part
-        part.observe(value)
+        _part(self._observed, self._histogram, what, values).observe(value)
 
     def announce(self, *several: Series) -> None:
         """Show these counters and histograms from the start: one without labels at 0, one with labels as a name."""
@@ -91,6 +83,19 @@ class Metrics:
                 what.name, what.meaning, what.labels, buckets=what.buckets, registry=self.registry
             )
         return self._histograms[what.name]
+
+
+def _part(parts: _Parts[M], whole: Callable[[Series], M], what: Series, values: tuple[str, ...]) -> M:
+    """Return the part of a series that has these labels: looking it up anew is dearer than adding to it.
+
+    What is not one of the words of its label is not remembered: there is no end to such.
+    """
+    if (part := parts.get((what.name, *values))) is None:
+        words = _bounded(what, values)
+        part = whole(what).labels(*words) if values else whole(what)
+        if words == list(values):
+            parts[(what.name, *values)] = part
+    return part
 
 
 class _Read(Collector):

@@ -206,3 +206,28 @@ async def test_a_status_that_is_wiped_while_pods_of_a_later_attempt_run_goes_on_
     assert [(row["attempt"], row["cause"]) for row in world.status()["attempts"]] == [(3, "Succeeded")]
     assert runs(world) == [1, 2, 3]
     world.check_whole()
+
+
+async def test_creates_that_arrive_when_the_job_is_suspended_and_another_leads_are_undone(world: World) -> None:
+    """They were the first attempt's, which no status told of: the next leader finds nothing, then pods."""
+
+    def on_their_way(method: str, path: str) -> bool:
+        job = world.job()
+        guarded = job is not None and "finalizers" in job["metadata"] and not job.get("status")
+        return method == "POST" and path.endswith("/pods") and guarded
+
+    world.server.faults.hold_request(on_their_way, 60.0, times=99)
+    world.apply()
+    await run_until(world.clock, lambda: len(world.server.all("services")) == 1, limit_s=30)
+    await world.clock.advance(1)
+    await world.kill_leader()
+    world.patch(suspend=True)
+    await world.until_phase("Suspended", limit_s=55)
+    assert "attempt" not in world.status()
+    await run_until(world.clock, lambda: len(world.server.all("pods")) == 2, limit_s=60)
+    await run_until(world.clock, lambda: not world.server.all("pods"), limit_s=120)
+    await world.until_phase("Suspended")
+    assert [(row["attempt"], row["cause"]) for row in world.status()["attempts"]] == [(1, "Suspended")]
+    world.patch(suspend=False)
+    await world.until_phase("Succeeded")
+    world.check_whole()

@@ -194,11 +194,12 @@ async def test_a_key_that_was_dear_rests_and_loses_nothing_meanwhile() -> None:
     assert await work.take() == "a", "a rest that is over holds nothing back"
 
 
-async def test_a_key_that_may_wait_gathers_what_happens_to_it() -> None:
+@pytest.mark.parametrize("patience", [(1, 1), (10, 1, 20)], ids=["the same", "the least counts"])
+async def test_a_key_that_may_wait_gathers_what_happens_to_it(patience: tuple[int, ...]) -> None:
     clock = VirtualClock()
     work = queue(clock)
-    work.add("a", within_s=1)
-    work.add("a", within_s=1)
+    for within_s in patience:
+        work.add("a", within_s=within_s)
     taken = asyncio.ensure_future(work.take())
     await clock.advance(0.9)
     assert not taken.done()
@@ -222,19 +223,6 @@ async def test_what_is_urgent_does_not_wait_for_what_is_not() -> None:
     assert not again.done(), "a rest is not cut short"
     await clock.advance(0.2)
     assert await again == "a"
-
-
-async def test_the_least_patience_counts() -> None:
-    clock = VirtualClock()
-    work = queue(clock)
-    work.add("a", within_s=10)
-    work.add("a", within_s=1)
-    work.add("a", within_s=20)
-    taken = asyncio.ensure_future(work.take())
-    await clock.advance(0.9)
-    assert not taken.done()
-    await clock.advance(0.2)
-    assert await taken == "a"
 
 
 async def test_what_may_wait_and_happens_during_a_turn_waits_after_it_too() -> None:
