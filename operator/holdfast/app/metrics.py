@@ -50,11 +50,11 @@ class Metrics:
 
     def count(self, what: Series, *values: str, by: float = 1.0) -> None:
         """Add to a counter; `values` are those of its labels, in their order."""
-        _part(self._counted, self._counter, what, values).inc(by)
+        part_of(self._counted, self._counter, what, values).inc(by)
 
     def observe(self, what: Series, value: float, *values: str) -> None:
         """Add to a histogram."""
-        _part(self._observed, self._histogram, what, values).observe(value)
+        part_of(self._observed, self._histogram, what, values).observe(value)
 
     def announce(self, *several: Series) -> None:
         """Show these counters and histograms from the start: one without labels at 0, one with labels as a name."""
@@ -85,7 +85,7 @@ class Metrics:
         return self._histograms[what.name]
 
 
-def _part(parts: _Parts[M], whole: Callable[[Series], M], what: Series, values: tuple[str, ...]) -> M:
+def part_of(parts: _Parts[M], whole: Callable[[Series], M], what: Series, values: tuple[str, ...]) -> M:
     """Return the part of a series that has these labels: looking it up anew is dearer than adding to it.
 
     What is not one of the words of its label is not remembered: there is no end to such.

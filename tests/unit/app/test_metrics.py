@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client import CollectorRegistry, Counter
 
 from holdfast.app import series
-from holdfast.app.metrics import MeasuredTransport, Metrics, resource_of
+from holdfast.app.metrics import MeasuredTransport, Metrics, part_of, resource_of
 from holdfast.seams import ApiError
 from tests.support.apiserver import MemoryApiServer
 from tests.support.apiserver_faults import matching
@@ -82,3 +83,14 @@ def test_words_that_nobody_knows_make_no_series_of_their_own() -> None:
     assert value(metrics, "holdfast_reports_total", code="other") == 3
     assert value(metrics, "holdfast_attempts_ended_total", cause="NodeLost") == 1
     assert value(metrics, "holdfast_attempts_ended_total", cause="other") == 2
+
+
+def test_only_parts_of_which_there_are_few_are_remembered() -> None:
+    what = series.ATTEMPTS_ENDED
+    counter = Counter(what.name, what.meaning, what.labels, registry=CollectorRegistry())
+    parts: dict[tuple[str, ...], Counter] = {}
+    for cause in ("NodeLost", "NodeLost", *(f"whatever a pod says {number}" for number in range(9))):
+        part_of(parts, lambda _: counter, what, (cause,)).inc()
+    assert list(parts) == [(what.name, "NodeLost")]
+    told = {sample.labels["cause"]: sample.value for family in counter.collect() for sample in family.samples}
+    assert told == {"NodeLost": 2, "other": 9}
